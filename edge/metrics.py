@@ -1,0 +1,83 @@
+"""Every Prometheus metric of the data plane, read from its totals in one snapshot at each scrape."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from edge.pipeline.totals import Tally, Totals
+
+
+class PipelineCollector(Collector):
+    """Turns `Totals` into metric families."""
+
+    def __init__(self, totals: Totals) -> None:
+        self._totals = totals
+
+    def collect(self) -> Iterator[Metric]:
+        """All families; copying a dict is atomic in CPython, so the serving loop is never locked."""
+        t = self._totals
+        yield _counter("edge_messages_received", "ZeroMQ messages taken in", ("source",), dict(t.messages))
+        yield _counter(
+            "edge_messages_malformed", "Messages that could not be read", ("source", "reason"), dict(t.malformed)
+        )
+        yield _counter(
+            "edge_frames_arrived", "Frames by what their arrival meant", ("source", "arrival"), dict(t.arrivals)
+        )
+        yield _counter(
+            "edge_frames_settled",
+            "What became of the frames of a route",
+            ("route", "outcome", "reason"),
+            dict(t.outcomes),
+        )
+        yield _counter("edge_requests_retried", "Requests sent again", ("route", "kind"), dict(t.retries))
+        yield _counter("edge_series_closed", "Closed series by verdict", ("route", "verdict"), dict(t.series))
+        yield _counter(
+            "edge_handshakes_refused", "Handshake messages that could not be read", (), {(): t.refused_requests}
+        )
+        yield _gauge("edge_frames_waiting", "Frames that wait for the server", ("route",), dict(t.waiting))
+        yield _gauge("edge_requests_in_flight", "Requests at the server", ("route",), dict(t.requests_in_flight))
+        yield _gauge("edge_slots", "Slots of the frame memory by state", ("source", "state"), dict(t.slots))
+        yield _gauge("edge_server_ready", "1 while inference is served", (), {(): float(t.server_ready)})
+        yield _counter("edge_server_starts", "Times the inference server became ready", (), {(): t.server_epoch})
+        yield _histogram("edge_result_latency_seconds", "Frame received to result published", dict(t.latency))
+        yield _histogram("edge_batch_frames", "Frames in a request", dict(t.batches))
+
+
+def serve_metrics(totals: Totals, host: str, port: int) -> tuple[Any, int]:
+    """Serve /metrics on `host:port` (0: any free port) in a thread; the server and the real port.
+
+    Raises:
+        OSError: the port is in use.
+    """
+    registry = CollectorRegistry()
+    registry.register(PipelineCollector(totals))
+    server, _ = start_http_server(port, host, registry)
+    return server, int(server.server_port)
+
+
+def _labels(key: Any) -> tuple[str, ...]:
+    return key if isinstance(key, tuple) else (key,)
+
+
+def _counter(name: str, text: str, labels: tuple[str, ...], values: dict[Any, Any]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for key, value in values.items():
+        family.add_metric(_labels(key), value)
+    return family
+
+
+def _gauge(name: str, text: str, labels: tuple[str, ...], values: dict[Any, Any]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for key, value in values.items():
+        family.add_metric(_labels(key), value)
+    return family
+
+
+def _histogram(name: str, text: str, tallies: dict[str, Tally]) -> Metric:
+    family = HistogramMetricFamily(name, text, labels=("route",))
+    for route, tally in tallies.items():
+        family.add_metric((route,), tally.cumulative(), tally.sum)
+    return family

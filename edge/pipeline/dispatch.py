@@ -1,0 +1,214 @@
+"""Requests: the batches of one route on their way to the server and back, and what is tried again.
+
+A request is settled when the server can no longer read its slots or write its outputs. After a timeout or a
+lost connection that is not certain: its slots and its output block stay taken until that server process is
+gone, or until a new epoch has registered the memory anew (Triton refuses to unregister memory in use).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Literal, Protocol
+
+import msgspec
+import numpy as np
+
+from edge.inference.requests import Completion, InferenceError, Request, Span, Submitter
+from edge.models.spec import ModelSpec
+from edge.pipeline.batching import Pending, RouteQueue
+from edge.pipeline.slots import Memory
+from edge.pipeline.totals import Totals
+from streams.routing import Route
+
+MAX_ATTEMPTS = 5
+"""A frame whose request failed so often for a passing reason is given up: it may be what kills the server."""
+
+PAUSE_NS = {"overloaded": 20_000_000, "model_missing": 500_000_000, "unavailable": 2_000_000_000}
+"""How long a route waits before it tries again, by kind of error; a server that comes back ends the wait."""
+
+OUTPUT_ALIGNMENT = 64
+
+
+class Serving(msgspec.Struct, frozen=True):
+    """The inference server that is ready now."""
+
+    epoch: int
+    client: Submitter
+    transport: Literal["shm", "inline"]
+
+
+class ServedModel(msgspec.Struct, frozen=True):
+    """A model as one route uses it."""
+
+    spec: ModelSpec
+    version: str
+    sha256: str  # of the weights' file
+    itemsizes: tuple[int, ...]  # bytes a pixel for which a variant is loaded
+
+
+class Outcome(Protocol):
+    """What the serving loop does with a frame that left its route."""
+
+    def inferred(self, runner: "RouteRunner", frame: Pending, arrays: Mapping[str, np.ndarray]) -> None:
+        """The model answered; arrays by output name, without a batch axis."""
+        ...
+
+    def failed(self, runner: "RouteRunner", frame: Pending, reason: str, detail: str) -> None:
+        """It never will."""
+        ...
+
+
+class _Flight(msgspec.Struct, gc=False):
+    frames: list[Pending]
+    block: int
+
+
+class RouteRunner:
+    """Sends the frames of one route to whichever server is ready.
+
+    Args:
+        route: its rule.
+        model: what it runs.
+        outputs: memory for output blocks of `block_nbytes(spec)`, more of them than `limit`.
+        limit: requests that may be at the server at the same time.
+    """
+
+    def __init__(self, route: Route, model: ServedModel, outputs: Memory, limit: int) -> None:
+        self.route = route
+        self.model = model
+        self.spec = spec = model.spec
+        self.queue = RouteQueue()
+        self._outputs = outputs
+        self._limit = limit
+        self._free_blocks = list(range(outputs.nbytes // block_nbytes(spec)))
+        self._flights: dict[int, _Flight] = {}
+        self._unsettled: list[_Flight] = []
+        self._not_before_ns = 0
+        self._last_id = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are not answered yet."""
+        return len(self._flights)
+
+    def pump(
+        self, server: Serving, now_ns: int, on_done: Callable[["RouteRunner", Completion], None], totals: Totals
+    ) -> None:
+        """Send what may be sent now: full batches while there is room, a part of one when nothing is in flight."""
+        while now_ns >= self._not_before_ns and self._free_blocks and len(self._flights) < self._limit:
+            length = self.queue.run_length(self.spec.max_batch)
+            may_grow = length < self.spec.max_batch and length == len(self.queue)
+            if length == 0 or (may_grow and self._flights):
+                return
+            self._last_id += 1
+            flight = _Flight(self.queue.take(length), self._free_blocks.pop())
+            self._flights[self._last_id] = flight
+            for frame in flight.frames:
+                frame.lane.send(frame.slot)
+            totals.observe_batch(self.route.name, length)
+            server.client.submit(self._request(flight, server), lambda completion: on_done(self, completion))
+
+    def complete(self, completion: Completion, now_ns: int, outcome: Outcome, totals: Totals) -> None:
+        """Take the answer to one request."""
+        flight = self._flights.pop(int(completion.request_id))
+        error = completion.error or self._misshapen(flight, completion)
+        if error is None:
+            arrays = self._read(flight, completion)
+            for at, frame in enumerate(flight.frames):
+                outcome.inferred(self, frame, {name: array[at] for name, array in arrays.items()})
+                frame.lane.release(frame.slot)
+        else:
+            self._recover(flight, error, now_ns, outcome, totals)
+        if completion.settled:
+            self._settle(flight)
+        else:
+            self._unsettled.append(flight)
+
+    def abandon(self) -> list[Pending]:
+        """Give up everything that waits or is in flight, at the very end."""
+        frames = self.queue.clear()
+        for flight in self._flights.values():
+            frames += flight.frames
+        self._flights.clear()
+        return frames
+
+    def settle_all(self) -> None:
+        """No earlier server process can touch our memory any more."""
+        for flight in self._unsettled:
+            self._settle(flight)
+        self._unsettled.clear()
+
+    def resume(self) -> None:
+        """A server is ready: end any wait."""
+        self._not_before_ns = 0
+
+    def _settle(self, flight: _Flight) -> None:
+        self._free_blocks.append(flight.block)
+        for frame in flight.frames:
+            frame.lane.settle(frame.slot)
+
+    def _recover(self, flight: _Flight, error: InferenceError, now_ns: int, outcome: Outcome, totals: Totals) -> None:
+        again = []
+        pause_ns = PAUSE_NS.get(error.kind)
+        for frame in flight.frames:
+            frame.attempts += 1
+            if pause_ns is not None and frame.attempts < MAX_ATTEMPTS:
+                again.append(frame)
+            else:
+                outcome.failed(self, frame, error.kind, str(error))
+                frame.lane.release(frame.slot)
+        if again and pause_ns is not None:
+            totals.retries[self.route.name, error.kind] += 1
+            self._not_before_ns = now_ns + pause_ns
+            self.queue.put_back(again)
+
+    def _request(self, flight: _Flight, server: Serving) -> Request:
+        first, batch = flight.frames[0], len(flight.frames)
+        shape = (batch, *first.shape, first.itemsize)
+        model = self.spec.variant(first.itemsize)
+        if server.transport == "inline":
+            pixels = first.lane.run(first.slot, batch).reshape(shape)
+            return Request(self._last_id, model, shape, pixels, tuple(output.name for output in self.spec.outputs))
+        frames = Span(first.lane.region, first.lane.offset_of(first.slot), batch * first.lane.pitch)
+        return Request(self._last_id, model, shape, frames, self._output_spans(flight))
+
+    def _output_spans(self, flight: _Flight) -> dict[str, Span]:
+        spans = {}
+        offset = flight.block * block_nbytes(self.spec)
+        for output, frame_nbytes in zip(self.spec.outputs, _frame_nbytes(self.spec), strict=True):
+            spans[output.name] = Span(self._outputs.name, offset, frame_nbytes * len(flight.frames))
+            offset += _aligned(frame_nbytes * self.spec.max_batch)
+        return spans
+
+    def _read(self, flight: _Flight, completion: Completion) -> Mapping[str, np.ndarray]:
+        """Outputs by name, [batch, ...], in memory of their own."""
+        if completion.outputs is not None:
+            return completion.outputs
+        spans = self._output_spans(flight)
+        read = {}
+        for output in self.spec.outputs:
+            span = spans[output.name]
+            raw = self._outputs.view[span.offset : span.offset + span.nbytes]
+            read[output.name] = raw.view(output.dtype).reshape(len(flight.frames), *output.shape).copy()
+        return read
+
+    def _misshapen(self, flight: _Flight, completion: Completion) -> InferenceError | None:
+        for output in self.spec.outputs:
+            expected = (len(flight.frames), *output.shape)
+            answered = tuple(completion.shapes.get(output.name, ()))
+            if completion.error is None and answered != expected:
+                return InferenceError(
+                    "failed", f"model {self.spec.name} answered {output.name} of shape {answered}, not {expected}"
+                )
+        return None
+
+
+def block_nbytes(spec: ModelSpec) -> int:
+    """Bytes that the outputs of one full batch take, each output aligned."""
+    return sum(_aligned(nbytes * spec.max_batch) for nbytes in _frame_nbytes(spec))
+
+
+def _frame_nbytes(spec: ModelSpec) -> list[int]:
+    return [int(np.prod(output.shape)) * np.dtype(output.dtype).itemsize for output in spec.outputs]
+
+
+def _aligned(nbytes: int) -> int:
+    return -(-nbytes // OUTPUT_ALIGNMENT) * OUTPUT_ALIGNMENT

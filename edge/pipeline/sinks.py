@@ -1,0 +1,116 @@
+"""Where results leave: the PUB socket, the order on it, and the recent past for who missed something."""
+
+import time
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+
+from streams.codecs import handshake, results
+from streams.messages import CodecError, Part
+from streams.sockets import Socket
+
+
+class ReplayBuffer:
+    """The last results of one route, at most `limit` bytes of them."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._bytes = 0
+        self._kept: deque[tuple[int, list[Part]]] = deque()
+
+    def keep(self, seq: int, parts: list[Part]) -> None:
+        """Remember a message; the oldest ones make room for it."""
+        self._kept.append((seq, parts))
+        self._bytes += sum(map(len, parts))
+        while self._bytes > self._limit and len(self._kept) > 1:
+            _, old = self._kept.popleft()
+            self._bytes -= sum(map(len, old))
+
+    def between(self, first: int, last: int) -> list[tuple[int, list[Part]]]:
+        """What is still kept of `first` to `last`, both included."""
+        if not self._kept:
+            return []
+        oldest = self._kept[0][0]  # numbers are consecutive
+        begin = max(first - oldest, 0)
+        end = min(last - oldest + 1, len(self._kept))
+        return [self._kept[at] for at in range(begin, end)]
+
+
+class ResultSink:
+    """Stamps, publishes and remembers results; answers the handshake.
+
+    Args:
+        publish, ask: the bound PUB and ROUTER sockets.
+        publish_address: where subscribers connect; told in the welcome.
+        origin: an id of this process start.
+        routes: the names of all routes.
+        replay_bytes: memory for each route's recent past.
+    """
+
+    def __init__(
+        self, publish: Socket, ask: Socket, publish_address: str, origin: str, routes: Sequence[str], replay_bytes: int
+    ) -> None:
+        self.ask = ask
+        self.origin = origin
+        self._publish = publish
+        self._address = publish_address
+        self._seq = dict.fromkeys(routes, 0)
+        self._replay = {route: ReplayBuffer(replay_bytes) for route in routes}
+
+    def send(
+        self, notice: results.Result | results.SeriesStarted | results.SeriesEnded, arrays: Sequence[np.ndarray] = ()
+    ) -> None:
+        """Publish one notice; `arrays` must not change afterwards, for they are kept for replay."""
+        seq = self._seq[notice.route]
+        self._seq[notice.route] = seq + 1
+        stamped = results.stamped(notice, origin=self.origin, seq=seq, published_ns=time.time_ns())
+        parts = results.encode(stamped, arrays)
+        self._replay[notice.route].keep(seq, parts)
+        self._publish.send(parts)
+
+    def beat(self) -> None:
+        """Tell every subscriber the last number used, so that the loss of a last message shows."""
+        for route, seq in self._seq.items():
+            self._publish.send(results.encode(results.Heartbeat(route, self.origin, seq - 1, time.time_ns())))
+
+    def answer(self) -> bool:
+        """Serve one message that waits on the handshake socket.
+
+        Returns:
+            Whether it could be understood.
+        """
+        message = self.ask.receive()
+        if message is None:
+            return True
+        if len(message) != 2:
+            return False
+        peer = bytes(message[0])
+        try:
+            request = handshake.unpack_request(message[1])
+        except CodecError:
+            return False
+        if isinstance(request, handshake.Hello):
+            self._publish.send([handshake.hello_topic(request.token)])
+            self.ask.send([peer, handshake.pack(handshake.Welcome(self.origin, self._address, dict(self._seq)))])
+        else:
+            self._send_again(peer, request)
+        return True
+
+    def _send_again(self, peer: bytes, request: handshake.Replay) -> None:
+        sent = 0
+        head = handshake.pack(request)
+        buffer = self._replay.get(request.route)
+        last = min(request.last, request.first + handshake.MAX_REPLAY - 1)
+        for _, parts in buffer.between(request.first, last) if buffer else ():
+            if not self.ask.send([peer, head, *_as_repeat(parts)]):
+                break
+            sent += 1
+        self.ask.send([peer, handshake.pack(handshake.Replayed(request.route, request.first, last, sent))])
+
+
+def _as_repeat(parts: list[Part]) -> list[Part]:
+    notice, _ = results.decode(parts)
+    if not isinstance(notice, results.Result):
+        return parts
+    return [parts[0], results.encode(results.stamped(notice, recovered=True))[1], *parts[2:]]

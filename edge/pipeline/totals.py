@@ -1,0 +1,60 @@
+"""Running totals of the data plane: plain numbers that its one thread writes and /metrics reads."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+LATENCY_BOUNDS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 64)
+
+
+class Tally:
+    """A cumulative histogram as Prometheus wants it: counts by upper bound, and the sum."""
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def add(self, value: float) -> None:
+        at = 0
+        while at < len(self.bounds) and value > self.bounds[at]:
+            at += 1
+        self.counts[at] += 1
+        self.sum += value
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """(upper bound, values at or below it), ending with "+Inf"."""
+        rows: list[tuple[str, float]] = []
+        running = 0
+        for bound, count in zip((*map(str, self.bounds), "+Inf"), list(self.counts), strict=True):
+            running += count
+            rows.append((bound, running))
+        return rows
+
+
+@dataclass
+class Totals:
+    """Counters by label values. No label names a series: their number is not bounded."""
+
+    messages: Counter[str] = field(default_factory=Counter)  # source
+    malformed: Counter[tuple[str, str]] = field(default_factory=Counter)  # source, reason
+    arrivals: Counter[tuple[str, str]] = field(default_factory=Counter)  # source, streams.series.Arrival
+    outcomes: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # route, outcome, reason
+    retries: Counter[tuple[str, str]] = field(default_factory=Counter)  # route, error kind
+    series: Counter[tuple[str, str]] = field(default_factory=Counter)  # route, verdict
+    refused_requests: int = 0
+    latency: dict[str, Tally] = field(default_factory=dict)  # route
+    batches: dict[str, Tally] = field(default_factory=dict)  # route
+    waiting: dict[str, int] = field(default_factory=dict)  # route
+    requests_in_flight: dict[str, int] = field(default_factory=dict)  # route
+    slots: dict[tuple[str, str], int] = field(default_factory=dict)  # source, streams slot state
+    server_ready: bool = False
+    server_epoch: int = 0
+
+    def observe_latency(self, route: str, seconds: float) -> None:
+        """One frame from received to published."""
+        self.latency.setdefault(route, Tally(LATENCY_BOUNDS_S)).add(seconds)
+
+    def observe_batch(self, route: str, frames: int) -> None:
+        """One request sent."""
+        self.batches.setdefault(route, Tally(BATCH_BOUNDS)).add(frames)

@@ -1,0 +1,97 @@
+"""The conversation beside the result stream: a DEALER asks, our ROUTER answers. Version 1, msgpack.
+
+PUB drops what is sent before a subscription has arrived. So a subscriber subscribes to its routes and to
+a topic of its own, says hello with that topic's token, and we publish on that topic. When the token
+comes back over SUB, every earlier subscription of the same connection is in force (ZeroMQ keeps their
+order), and the first frame cannot be missed.
+
+    subscriber -> {"op": "hello", "token": bytes}
+    publisher  -> {"op": "welcome", "origin": str, "publish": address, "next_seq": {route: int}, "v": 1}
+                  and on PUB: one part, hello_topic(token)
+    subscriber -> {"op": "replay", "route": str, "first": int, "last": int}
+    publisher  -> {"op": "replay", ...} + the parts of one result, for each that is still kept
+                  {"op": "replayed", "route": str, "first": int, "last": int, "sent": int}
+"""
+
+from typing import Any, TypeAlias
+
+import msgpack
+import msgspec
+
+from streams.messages import CodecError, Part
+
+MAX_REQUEST_BYTES = 4096
+MAX_TOKEN_BYTES = 64
+MAX_REPLAY = 1000
+"""Results sent for one request at most; the subscriber asks again for the rest."""
+
+
+class Hello(msgspec.Struct, frozen=True, tag_field="op", tag="hello"):
+    token: bytes
+
+
+class Replay(msgspec.Struct, frozen=True, tag_field="op", tag="replay"):
+    """Asks for the results `first` to `last` (both included) of a route; heads each of them in the answer."""
+
+    route: str
+    first: int
+    last: int
+
+
+class Welcome(msgspec.Struct, frozen=True, tag_field="op", tag="welcome"):
+    origin: str
+    publish: str
+    next_seq: dict[str, int]
+    v: int = 1
+
+
+class Replayed(msgspec.Struct, frozen=True, tag_field="op", tag="replayed"):
+    route: str
+    first: int
+    last: int
+    sent: int
+
+
+Request: TypeAlias = Hello | Replay
+Reply: TypeAlias = Welcome | Replay | Replayed
+
+
+def hello_topic(token: bytes) -> bytes:
+    """The topic of one subscriber's own; no route's topic starts with NUL."""
+    return b"\0hello/" + token
+
+
+def pack(message: Request | Reply) -> bytes:
+    """One part."""
+    return bytes(msgpack.packb(msgspec.to_builtins(message, builtin_types=(bytes,)), use_bin_type=True) or b"")
+
+
+def unpack_request(part: Part) -> Request:
+    """What a subscriber asks.
+
+    Raises:
+        CodecError: it is no request, or beyond the limits.
+    """
+    request: Request = _unpack(part, Request, MAX_REQUEST_BYTES)
+    if isinstance(request, Hello) and len(request.token) > MAX_TOKEN_BYTES:
+        raise CodecError("too_large", f"a token of {len(request.token)} bytes")
+    return request
+
+
+def unpack_reply(part: Part) -> Reply:
+    """What the publisher answers.
+
+    Raises:
+        CodecError: it is no reply.
+    """
+    return _unpack(part, Reply, 1 << 20)
+
+
+def _unpack(part: Part, kind: Any, limit: int) -> Any:
+    if len(part) > limit:
+        raise CodecError("too_large", f"a handshake message of {len(part)} bytes")
+    try:
+        plain = msgpack.unpackb(part, raw=False, strict_map_key=True)
+        return msgspec.convert(plain, kind, strict=True, builtin_types=(bytes,))
+    except (ValueError, msgpack.UnpackException, msgspec.ValidationError, RecursionError) as error:
+        raise CodecError("malformed", f"handshake: {error}") from error

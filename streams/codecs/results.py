@@ -1,0 +1,180 @@
+"""Our own results on the wire, format version 1.
+
+A message is: route name ended by NUL (ZeroMQ matches prefixes, so `peaks` must not match `peaks2`), one
+msgpack header, then the bytes of each array in the header's order. `seq` counts per (origin, route) and
+covers results and series notices alike, so a subscriber sees its own losses.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import msgpack
+import msgspec
+import numpy as np
+
+from streams.messages import CodecError, Part
+
+VERSION = 1
+MAX_HEADER_BYTES = 1 << 20
+MAX_ARRAYS = 64
+DTYPES = frozenset(
+    ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64")
+)
+
+
+class ArraySpec(msgspec.Struct, frozen=True):
+    """One array of a result: how to read its part."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    units: str = "1"
+
+
+class Result(msgspec.Struct, frozen=True, tag_field="type", tag="result"):
+    """A model's output for one frame."""
+
+    source: str
+    series_uid: str
+    series_id: int
+    image_id: int
+    channel: str
+    route: str
+    model: str
+    model_version: str
+    model_sha256: str
+    origin: str  # an id per process start of the sender
+    seq: int
+    received_ns: int  # wall clock
+    published_ns: int  # wall clock; latencies come from the monotonic clock (see SeriesEnded.latency_ms)
+    specs: tuple[ArraySpec, ...] = msgspec.field(name="arrays", default=())
+    values: dict[str, float] = {}
+    position: dict[str, float] | None = None
+    recovered: bool = False  # sent before, or may have been
+    v: int = VERSION
+
+    @property
+    def key(self) -> tuple[str, str, int, str, str]:
+        """Identity of the result: the image's identity and the route."""
+        return (self.source, self.series_uid, self.image_id, self.channel, self.route)
+
+
+class SeriesStarted(msgspec.Struct, frozen=True, tag_field="type", tag="series_start"):
+    """A series was opened on a route."""
+
+    source: str
+    series_uid: str
+    series_id: int
+    route: str
+    origin: str
+    seq: int
+    published_ns: int
+    expected: int | None
+    announced: bool  # False: the start message was missed
+    header: dict[str, Any] = {}
+    user_data: Any = None
+    v: int = VERSION
+
+
+class SeriesEnded(msgspec.Struct, frozen=True, tag_field="type", tag="series_end"):
+    """A series was closed: the account of what became of every frame, and the verdict on it."""
+
+    source: str
+    series_uid: str
+    series_id: int
+    route: str
+    origin: str
+    seq: int
+    published_ns: int
+    reason: str  # streams.series.CloseReason
+    verdict: str  # "complete", "incomplete", "unknown"
+    arrivals: dict[str, int | None]  # streams.series.ArrivalCounts
+    account: dict[str, Any]  # edge.pipeline.account.RouteAccount
+    latency_ms: dict[str, float]  # received to published, monotonic clock: p50, p99, max
+    missing: dict[str, list[tuple[int, int]]] = {}  # the first holes by channel, [start, stop)
+    v: int = VERSION
+
+
+class Heartbeat(msgspec.Struct, frozen=True, tag_field="type", tag="heartbeat"):
+    """Nothing new: `seq` is the last one used on the route, so that the loss of a last message shows."""
+
+    route: str
+    origin: str
+    seq: int
+    published_ns: int
+    v: int = VERSION
+
+
+Notice: TypeAlias = Result | SeriesStarted | SeriesEnded | Heartbeat
+
+
+def topic(route: str) -> bytes:
+    """What to subscribe to for the results of `route`.
+
+    Raises:
+        ValueError: the name is empty or holds a NUL.
+    """
+    if not route or "\0" in route:
+        raise ValueError(f"a route's name is not empty and holds no NUL: {route!r}")
+    return route.encode() + b"\0"
+
+
+def describe(name: str, array: np.ndarray, units: str) -> ArraySpec:
+    """The header entry of `array`."""
+    return ArraySpec(name, array.dtype.name, tuple(array.shape), units)
+
+
+def encode(notice: Notice, arrays: Sequence[np.ndarray] = ()) -> list[Part]:
+    """The parts of one message; `arrays` are those that `notice.specs` describes, C-contiguous.
+
+    The arrays are not copied: the parts are views of them.
+    """
+    header = bytes(msgpack.packb(msgspec.to_builtins(notice), use_bin_type=True) or b"")
+    return [topic(notice.route), header, *(array.reshape(-1).view(np.uint8).data for array in arrays)]
+
+
+def decode(parts: Sequence[Part]) -> tuple[Notice, dict[str, np.ndarray]]:
+    """Read one message; arrays are read-only views into its parts, by name.
+
+    Raises:
+        CodecError: it is no message of this format.
+    """
+    if not 2 <= len(parts) <= 2 + MAX_ARRAYS:
+        raise CodecError("malformed", f"a result has 2 to {2 + MAX_ARRAYS} parts, not {len(parts)}")
+    if len(parts[1]) > MAX_HEADER_BYTES:
+        raise CodecError("too_large", f"result header of {len(parts[1])} bytes, the limit is {MAX_HEADER_BYTES}")
+    try:
+        plain = msgpack.unpackb(parts[1], raw=False, strict_map_key=True)
+        notice = msgspec.convert(plain, Notice, strict=True)
+    except (ValueError, msgpack.UnpackException, msgspec.ValidationError, RecursionError) as error:
+        raise CodecError("malformed", f"result header: {error}") from error
+    if notice.v != VERSION:
+        raise CodecError("unsupported", f"result format version {notice.v}, this reader knows {VERSION}")
+    specs = notice.specs if isinstance(notice, Result) else ()
+    if len(specs) != len(parts) - 2:
+        raise CodecError("malformed", f"{len(specs)} arrays announced, {len(parts) - 2} sent")
+    return notice, {spec.name: _array(spec, part) for spec, part in zip(specs, parts[2:], strict=True)}
+
+
+def _array(spec: ArraySpec, part: Part) -> np.ndarray:
+    if spec.dtype not in DTYPES:
+        raise CodecError("unsupported", f"array {spec.name!r} of dtype {spec.dtype!r}")
+    if any(length < 0 for length in spec.shape):
+        raise CodecError("malformed", f"array {spec.name!r} of shape {spec.shape}")
+    dtype = np.dtype(spec.dtype)
+    nbytes = dtype.itemsize
+    for length in spec.shape:
+        nbytes *= length
+    if nbytes != len(part):
+        raise CodecError("truncated", f"array {spec.name!r} needs {nbytes} bytes, its part has {len(part)}")
+    return np.frombuffer(part, dtype).reshape(spec.shape)
+
+
+def stamped(notice: Result | SeriesStarted | SeriesEnded, **fields: Any) -> Any:
+    """A copy with some fields replaced (`seq`, `published_ns`, `recovered`)."""
+    return msgspec.structs.replace(notice, **fields)
+
+
+def as_mapping(notice: Notice) -> Mapping[str, Any]:
+    """Plain types, for JSON and logs."""
+    return msgspec.to_builtins(notice)

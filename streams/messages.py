@@ -1,0 +1,128 @@
+"""The messages every protocol is translated to, and back.
+
+A codec turns the parts of one ZeroMQ message into zero or more of these. Pixel bytes are never copied on
+the way: `Frame.blob` is a view into the message as it was received.
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any, Protocol, TypeAlias
+
+import msgspec
+
+Part: TypeAlias = bytes | memoryview
+"""One part of a multipart ZeroMQ message."""
+
+DEFAULT_CHANNEL = "image"
+"""Channel of protocols that have only one image per exposure."""
+
+
+class Compression(StrEnum):
+    """How `Frame.blob` holds the pixels. The names are ours: protocols reuse one name for different bytes."""
+
+    NONE = "none"
+    LZ4_BLOCK = "lz4-block"  # one raw LZ4 block without any header (SIMPLON v1 "lz4<")
+    LZ4_HDF5 = "lz4-hdf5"  # HDF5 filter 32004 framing (Stream V2 "lz4")
+    BSLZ4 = "bslz4"  # HDF5 filter 32008 framing, bitshuffle + LZ4
+    BSZSTD = "bszstd"  # the same framing with Zstandard blocks
+
+
+class SeriesStart(msgspec.Struct, frozen=True, gc=False):
+    """The detector was armed."""
+
+    source: str
+    series_uid: str
+    series_id: int
+    expected: int | None  # images per channel that the arm command asked for; None: not told
+    channels: tuple[str, ...]
+    shape: tuple[int, int] | None = None  # (height, width)
+    dtype: str | None = None  # numpy name, e.g. "uint16"
+    header: Mapping[str, Any] = {}  # the detector's own words, plain types only
+    user_data: Any = None
+
+
+class Frame(msgspec.Struct, frozen=True, gc=False):
+    """One detector image, still encoded."""
+
+    source: str
+    series_uid: str
+    series_id: int
+    image_id: int
+    channel: str
+    shape: tuple[int, int]  # (height, width)
+    dtype: str  # numpy type with byte order as on the wire: "<u2", "|u1", ">u4"
+    compression: Compression
+    blob: Part
+    user_data: Any = None  # whatever rode along, e.g. {"position": {"row": 1.5, "col": 2.0}}
+    column_major: bool = False  # pixels are stored column by column (CBOR tag 1040)
+
+    @property
+    def key(self) -> tuple[str, str, int, str]:
+        """Identity of the image."""
+        return (self.source, self.series_uid, self.image_id, self.channel)
+
+
+class SeriesEnd(msgspec.Struct, frozen=True, gc=False):
+    """The detector was disarmed, or the series was cancelled or aborted."""
+
+    source: str
+    series_uid: str
+    series_id: int
+
+
+Message: TypeAlias = SeriesStart | Frame | SeriesEnd
+
+
+class CodecError(ValueError):
+    """A message that cannot be read. Counted by `reason`, logged with the detail, and dropped.
+
+    `reason` is one of a few fixed words (it becomes a metric label): "truncated", "malformed",
+    "unsupported", "too_large", "unknown_series".
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+
+
+class Decoder(Protocol):
+    """Bytes to messages for one source. Holds no more state than the protocol forces on it."""
+
+    def decode(self, parts: Sequence[Part], received_ns: int) -> list[Message]:
+        """Translate one multipart message; `received_ns` is the wall clock, used to name nameless series.
+
+        Raises:
+            CodecError: the message is not what the protocol allows.
+        """
+        ...
+
+
+class Acquisition(msgspec.Struct, frozen=True):
+    """What a detector knows when it is armed: all an encoder needs to announce a series."""
+
+    series_id: int
+    series_uid: str
+    arm_date: str  # RFC 3339
+    images: int
+    shape: tuple[int, int]  # (height, width)
+    dtype: str  # "uint8", "uint16", "uint32"
+    channels: tuple[str, ...] = (DEFAULT_CHANNEL,)
+    compression: Compression = Compression.BSLZ4
+    frame_time_s: float = 0.01
+    user_data: Any = None  # plain types; travels in the start message
+
+
+class Encoder(Protocol):
+    """Messages to bytes for one series, as a detector of the protocol sends them."""
+
+    def start(self) -> list[list[Part]]:
+        """Multipart messages that open the series."""
+        ...
+
+    def image(self, image_id: int, images: Mapping[str, Any], user_data: Any = None) -> list[Part]:
+        """One exposure: an array [height, width] per channel."""
+        ...
+
+    def end(self) -> list[list[Part]]:
+        """Multipart messages that close the series."""
+        ...

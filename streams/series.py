@@ -1,0 +1,228 @@
+"""What arrived: the state machine of one series and its facts of arrival.
+
+Theory of operation
+-------------------
+A series is opened by its start message, or by its first frame where the start was missed. Every image is
+taken by its absolute id, never by arrival order. The end message does not close the series at once while
+images are still awaited: several connections may let it overtake frames, so it waits for a grace period.
+A series also closes when the detector starts another one, and when nothing came for the idle time.
+
+    state    event        next state
+    OPEN     end          ENDING, or CLOSED where nothing is awaited
+    OPEN     last image   OPEN (the detector still says when it is done)
+    OPEN     superseded   CLOSED
+    OPEN     idle         CLOSED
+    ENDING   last image   CLOSED
+    ENDING   grace over   CLOSED
+    ENDING   superseded   CLOSED
+    CLOSED   anything     CLOSED (frames are late, and counted so)
+
+There is no clock here: every call is told the time (monotonic nanoseconds).
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from streams.intervals import IntervalSet
+from streams.messages import Frame, SeriesEnd, SeriesStart
+
+MAX_IMAGE_ID = 2**48
+"""No detector counts so far; an id beyond it is a corrupt header."""
+
+MAX_HOLES = 65536
+"""Holes remembered per channel. A sender that skips more often is not a detector (see `Arrival.REFUSED`)."""
+
+
+class State(StrEnum):
+    OPEN = "open"
+    ENDING = "ending"
+    CLOSED = "closed"
+
+
+class Arrival(StrEnum):
+    """What one frame's arrival means for the ledger."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"
+    LATE = "late"  # its series is closed
+    UNEXPECTED = "unexpected"  # its id lies beyond the announced number of images
+    REFUSED = "refused"  # an impossible id, or so many holes that memory would not stay bounded
+
+
+class CloseReason(StrEnum):
+    END = "end"
+    GRACE_OVER = "grace_over"  # the end came, but awaited images did not
+    SUPERSEDED = "superseded"  # the detector started another series without ending this one
+    IDLE = "idle"
+    SHUTDOWN = "shutdown"
+
+
+class ArrivalCounts(msgspec.Struct, frozen=True):
+    """The facts of arrival over all channels; `expected = received + missing + awaited` where it is known."""
+
+    expected: int | None
+    received: int
+    missing: int
+    awaited: int
+    duplicate: int
+    late: int
+    unexpected: int
+    refused: int
+
+
+class Series:
+    """The ledger of arrivals of one series of one source."""
+
+    def __init__(self, start: SeriesStart, *, announced: bool, now_ns: int) -> None:
+        self.source = start.source
+        self.uid = start.series_uid
+        self.id = start.series_id
+        self.announced = announced
+        self.start = start
+        self.state = State.OPEN
+        self.close_reason: CloseReason | None = None
+        self._images = start.expected  # per channel
+        self._seen = {channel: IntervalSet() for channel in start.channels}
+        self._counts = dict.fromkeys(Arrival, 0)
+        self._touched_ns = now_ns
+        self._ending_since_ns = 0
+
+    def take(self, frame: Frame, now_ns: int) -> Arrival:
+        """Enter one frame by its absolute id."""
+        arrival = self._judge(frame)
+        self._counts[arrival] += 1
+        if arrival is Arrival.NEW:
+            self._touched_ns = now_ns
+            if self.state is State.ENDING and self._awaited() == 0:
+                self._close(CloseReason.END)
+        return arrival
+
+    def _judge(self, frame: Frame) -> Arrival:
+        if self.state is State.CLOSED:
+            return Arrival.LATE
+        if not 0 <= frame.image_id < MAX_IMAGE_ID:
+            return Arrival.REFUSED
+        seen = self._seen.get(frame.channel)
+        if seen is None:
+            if self.announced and self.start.channels:
+                return Arrival.UNEXPECTED
+            seen = self._seen.setdefault(frame.channel, IntervalSet())
+        if self._images is not None and frame.image_id >= self._images:
+            return Arrival.UNEXPECTED
+        if seen.runs >= MAX_HOLES:
+            return Arrival.REFUSED
+        return Arrival.NEW if seen.add(frame.image_id) else Arrival.DUPLICATE
+
+    def end(self, now_ns: int) -> None:
+        """The detector said that the series is over."""
+        if self.state is not State.OPEN:
+            return
+        if self._awaited() == 0:
+            self._close(CloseReason.END)
+        else:
+            self.state, self._ending_since_ns = State.ENDING, now_ns
+
+    def touch(self, now_ns: int) -> None:
+        """Restart the idle time: it is we who do not listen at present."""
+        self._touched_ns = now_ns
+
+    def supersede(self) -> None:
+        """The detector started another series."""
+        self._close(CloseReason.SUPERSEDED)
+
+    def shut_down(self) -> None:
+        """We stop listening."""
+        self._close(CloseReason.SHUTDOWN)
+
+    def advance(self, now_ns: int, *, grace_ns: int, idle_ns: int) -> None:
+        """Let time pass: closes the series when its grace period or idle time is over."""
+        if self.state is State.ENDING and now_ns - self._ending_since_ns >= grace_ns:
+            self._close(CloseReason.GRACE_OVER)
+        elif self.state is State.OPEN and now_ns - self._touched_ns >= idle_ns:
+            self._close(CloseReason.IDLE)
+
+    def _close(self, reason: CloseReason) -> None:
+        if self.state is not State.CLOSED:
+            self.state, self.close_reason = State.CLOSED, reason
+
+    def _expected(self) -> int | None:
+        if self._images is None or not self._seen:
+            return self._images
+        return self._images * len(self._seen)
+
+    def _awaited(self) -> int:
+        """Images that may still come: the announced ones, or the holes where no number was announced."""
+        expected = self._expected()
+        received = sum(len(seen) for seen in self._seen.values())
+        if expected is not None:
+            return expected - received
+        return sum(seen.end - len(seen) for seen in self._seen.values())
+
+    def counts(self) -> ArrivalCounts:
+        """The facts so far. What is awaited becomes missing when the series closes."""
+        outstanding = self._awaited()
+        closed = self.state is State.CLOSED
+        return ArrivalCounts(
+            expected=self._expected(),
+            received=self._counts[Arrival.NEW],
+            missing=outstanding if closed else 0,
+            awaited=0 if closed else outstanding,
+            duplicate=self._counts[Arrival.DUPLICATE],
+            late=self._counts[Arrival.LATE],
+            unexpected=self._counts[Arrival.UNEXPECTED],
+            refused=self._counts[Arrival.REFUSED],
+        )
+
+    def missing_ids(self, limit: int = 100) -> dict[str, list[tuple[int, int]]]:
+        """The first `limit` holes of each channel, as [start, stop) image ids."""
+        return {
+            channel: seen.holes(self._images if self._images is not None else seen.end)[:limit]
+            for channel, seen in self._seen.items()
+        }
+
+
+class SeriesBook:
+    """The series of one source: which is open, and which closed ones are remembered to tell late frames.
+
+    A detector runs one series at a time, so a start closes what was open before.
+    """
+
+    REMEMBERED = 8
+
+    def __init__(self) -> None:
+        self._series: dict[str, Series] = {}
+
+    def open(self, start: SeriesStart, now_ns: int) -> tuple[Series, bool]:
+        """The series of `start`, and whether it is new. A repeated start changes nothing."""
+        known = self._series.get(start.series_uid)
+        if known is not None:
+            return known, False
+        return self._enter(Series(start, announced=True, now_ns=now_ns)), True
+
+    def of_frame(self, frame: Frame, now_ns: int) -> tuple[Series, bool]:
+        """The series of `frame`, and whether it is new: opened without a start where that was missed."""
+        known = self._series.get(frame.series_uid)
+        if known is not None:
+            return known, False
+        start = SeriesStart(frame.source, frame.series_uid, frame.series_id, expected=None, channels=())
+        return self._enter(Series(start, announced=False, now_ns=now_ns)), True
+
+    def end(self, message: SeriesEnd, now_ns: int) -> Series | None:
+        """The series that `message` ends; None where nothing of it was ever seen."""
+        series = self._series.get(message.series_uid)
+        if series is not None:
+            series.end(now_ns)
+        return series
+
+    def open_series(self) -> list[Series]:
+        """The series that are not closed."""
+        return [series for series in self._series.values() if series.state is not State.CLOSED]
+
+    def _enter(self, series: Series) -> Series:
+        for old in self.open_series():
+            old.supersede()
+        self._series[series.uid] = series
+        while len(self._series) > self.REMEMBERED:
+            self._series.pop(next(iter(self._series)))
+        return series

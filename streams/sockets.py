@@ -1,0 +1,181 @@
+"""Every ZeroMQ socket of the project. Nothing else imports zmq.
+
+The wrappers are thin: they set the limits that keep a hostile or slow peer from harming us, hand out
+memory views instead of copies, and turn errno into a sentence.
+"""
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import zmq
+
+from streams.messages import Part
+
+Context: TypeAlias = "zmq.Context[zmq.Socket[bytes]]"
+
+MAX_PART_BYTES = 512 * 1024 * 1024
+"""A larger part makes ZeroMQ drop that connection: no peer can make us allocate without bound."""
+
+MAX_PARTS = 128
+"""Parts kept of one message; the longest real one (a Karabo train) has a few dozen."""
+
+
+class SocketError(RuntimeError):
+    """A socket could not be opened; the text says why and what to do."""
+
+
+@contextmanager
+def context() -> Iterator[Context]:
+    """A ZeroMQ context that never hangs at exit: what is unsent when it closes is dropped."""
+    ctx: Context = zmq.Context()
+    try:
+        yield ctx
+    finally:
+        ctx.destroy(linger=0)
+
+
+class Socket:
+    """One zmq socket with its limits; made by the functions below, each of which names a role."""
+
+    def __init__(self, ctx: Context, kind: int, high_water_mark: int) -> None:
+        self.zmq = ctx.socket(kind)
+        self.zmq.linger = 0
+        self.zmq.maxmsgsize = MAX_PART_BYTES
+        self.zmq.sndhwm = self.zmq.rcvhwm = high_water_mark
+
+    def bind(self, address: str) -> str:
+        """Bind and return the real address (a `*` port is replaced by the one that was found free)."""
+        try:
+            self.zmq.bind(address)
+        except zmq.ZMQError as error:
+            raise SocketError(_explain("bind", address, error)) from error
+        return self.zmq.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
+
+    def connect(self, address: str) -> None:
+        """Connect; ZeroMQ reconnects by itself for as long as the socket lives."""
+        try:
+            self.zmq.connect(address)
+        except zmq.ZMQError as error:
+            raise SocketError(_explain("connect", address, error)) from error
+
+    def send(self, parts: Sequence[Part], timeout_ms: int = 0) -> bool:
+        """Send one message whole; False where the queue stayed full for `timeout_ms`."""
+        if timeout_ms and not self.zmq.poll(timeout_ms, zmq.POLLOUT):
+            return False
+        try:
+            self.zmq.send_multipart(parts, zmq.DONTWAIT, copy=True)
+        except zmq.Again:
+            return False
+        except zmq.ZMQError as error:
+            if error.errno == zmq.EHOSTUNREACH:  # a ROUTER's peer has gone
+                return False
+            raise
+        return True
+
+    def receive(self, timeout_ms: int = 0) -> list[memoryview] | None:
+        """One message as views that keep its memory alive; None where none came within `timeout_ms`."""
+        if timeout_ms and not self.zmq.poll(timeout_ms, zmq.POLLIN):
+            return None
+        try:
+            frame = self.zmq.recv(zmq.DONTWAIT, copy=False)
+        except zmq.Again:
+            return None
+        parts = [frame.buffer]
+        while frame.more:
+            frame = self.zmq.recv(copy=False)
+            if len(parts) < MAX_PARTS:
+                parts.append(frame.buffer)
+        return parts
+
+    def close(self) -> None:
+        self.zmq.close()
+
+
+def pull(ctx: Context, high_water_mark: int = 64) -> Socket:
+    """Receives from a detector. Its queue is short: what we do not take soon stays with the sender."""
+    return Socket(ctx, zmq.PULL, high_water_mark)
+
+
+def push(ctx: Context, high_water_mark: int = 64) -> Socket:
+    """Sends as a detector does."""
+    return Socket(ctx, zmq.PUSH, high_water_mark)
+
+
+def publish(ctx: Context, high_water_mark: int = 10_000) -> Socket:
+    """Sends results to whoever subscribed; a subscriber that reads too slowly loses messages, we never wait."""
+    return Socket(ctx, zmq.PUB, high_water_mark)
+
+
+def subscribe(ctx: Context, topics: Sequence[bytes], high_water_mark: int = 10_000) -> Socket:
+    """Receives messages whose first part starts with one of `topics`."""
+    socket = Socket(ctx, zmq.SUB, high_water_mark)
+    for topic in topics:
+        socket.zmq.subscribe(topic)
+    return socket
+
+
+def router(ctx: Context, high_water_mark: int = 2_000) -> Socket:
+    """Answers many peers; the first part of each message is the peer."""
+    socket = Socket(ctx, zmq.ROUTER, high_water_mark)
+    socket.zmq.router_mandatory = 1  # a full or vanished peer is told to us instead of dropped in silence
+    return socket
+
+
+def dealer(ctx: Context, high_water_mark: int = 2_000) -> Socket:
+    """Asks a router."""
+    return Socket(ctx, zmq.DEALER, high_water_mark)
+
+
+class WakeUp:
+    """Lets other threads wake a poller: an eventfd, since a zmq socket may be used by one thread only."""
+
+    def __init__(self) -> None:
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def set(self) -> None:
+        """Wake the poller; from any thread, any number of times."""
+        os.eventfd_write(self.fd, 1)
+
+    def clear(self) -> None:
+        """Called by the poller's thread before it drains the queue that goes with this."""
+        try:
+            os.eventfd_read(self.fd)
+        except BlockingIOError:
+            return
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+class Poller:
+    """Waits on several of ours at once."""
+
+    def __init__(self) -> None:
+        self._poller = zmq.Poller()
+
+    def watch(self, what: Socket | WakeUp, wanted: bool = True) -> None:
+        """Start or stop waiting for messages on `what`."""
+        key: Any = what.fd if isinstance(what, WakeUp) else what.zmq
+        if wanted:
+            self._poller.register(key, zmq.POLLIN)
+        elif key in self._poller:
+            self._poller.unregister(key)
+
+    def wait(self, timeout_ms: int) -> set[Any]:
+        """The zmq sockets and file descriptors that are ready."""
+        return {key for key, _ in self._poller.poll(timeout_ms)}
+
+
+def _explain(verb: str, address: str, error: zmq.ZMQError) -> str:
+    reasons = {
+        zmq.EADDRINUSE: "the port is in use; stop the other program (`ss -ltnp` names it) or choose another port",
+        zmq.EADDRNOTAVAIL: "this machine has no such network address; use 127.0.0.1 or one that `ip addr` lists",
+        errno.ENODEV: "this machine has no such network address; use 127.0.0.1 or one that `ip addr` lists",
+        errno.EINVAL: "that is no ZeroMQ address; write tcp://HOST:PORT",
+        zmq.EPROTONOSUPPORT: "that transport is not known; write tcp://HOST:PORT",
+        errno.EACCES: "not permitted; ports below 1024 need privileges, choose a higher one",
+    }
+    return f"cannot {verb} {address}: {reasons.get(error.errno or 0, error.strerror)}"

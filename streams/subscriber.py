@@ -1,0 +1,203 @@
+"""Receives results so that none is missed and none comes twice.
+
+with context() as ctx, Subscriber(ctx, "tcp://127.0.0.1:5601", ["ptycho"]) as results:
+    for notice, arrays in results:
+        ...
+"""
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+
+import numpy as np
+
+from streams.codecs import handshake, results
+from streams.intervals import IntervalSet
+from streams.messages import CodecError
+from streams.sockets import Context, Socket, dealer, subscribe
+
+HELLO_INTERVAL_MS = 100
+REPLAY_TIMEOUT_S = 5.0
+SERIES_REMEMBERED = 64
+
+
+class NoAnswer(RuntimeError):
+    """Nobody answers at the handshake address."""
+
+
+class Subscriber:
+    """An iterator over (notice, arrays by name) of the chosen routes, in the sender's order.
+
+    Gaps in `seq` are filled from the sender's memory; what it no longer has is counted in `lost`. Results that
+    were handed out before are dropped by key and counted in `repeats`.
+
+    Args:
+        ask_address: the handshake socket of the sender.
+        routes: names; empty means every route that the sender has.
+        timeout_s: how long to wait for the sender's first answer.
+
+    Raises:
+        NoAnswer: the sender did not answer in time.
+        ValueError: it has no such route.
+    """
+
+    def __init__(self, ctx: Context, ask_address: str, routes: Sequence[str] = (), timeout_s: float = 10.0) -> None:
+        self.lost = 0
+        self.repeats = 0
+        self.unreadable = 0
+        self._ctx = ctx
+        self._address = ask_address
+        self._ask = dealer(ctx)
+        self._ask.connect(ask_address)
+        welcome = self._hello(timeout_s)
+        unknown = set(routes) - set(welcome.next_seq)
+        if unknown:
+            self._ask.close()
+            raise ValueError(f"no route {sorted(unknown)} at {ask_address}; it has {sorted(welcome.next_seq)}")
+        self.routes = tuple(routes) or tuple(welcome.next_seq)
+        self._origin = welcome.origin
+        self._next = dict(welcome.next_seq)
+        self._ready: deque[tuple[results.Notice, dict[str, np.ndarray]]] = deque()
+        self._seen: dict[tuple[str, str, str, str], IntervalSet] = {}
+        self._results = self._subscribe(welcome.publish, timeout_s)
+
+    def __enter__(self) -> "Subscriber":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._ask.close()
+        self._results.close()
+
+    def __iter__(self) -> Iterator[tuple[results.Notice, dict[str, np.ndarray]]]:
+        while True:
+            received = self.receive(1.0)
+            if received is not None:
+                yield received
+
+    def receive(self, timeout_s: float) -> tuple[results.Notice, dict[str, np.ndarray]] | None:
+        """The next notice (never a heartbeat) with its arrays; None where none came in time."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            while self._ready:
+                notice, arrays = self._ready.popleft()
+                if not self._is_repeat(notice):
+                    return notice, arrays
+                self.repeats += 1
+            left_ms = int((deadline - time.monotonic()) * 1000)
+            if left_ms < 0:
+                return None
+            parts = self._results.receive(max(left_ms, 1))
+            if parts is not None:
+                self._take(parts)
+
+    def _hello(self, timeout_s: float, token: bytes = b"") -> handshake.Welcome:
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            self._ask.send([handshake.pack(handshake.Hello(token))], HELLO_INTERVAL_MS)
+            reply = self._reply(time.monotonic() + HELLO_INTERVAL_MS / 1000)
+            if isinstance(reply, handshake.Welcome):
+                return reply
+        raise NoAnswer(
+            f"nobody answers at {self._address} for {timeout_s:g} s; is `edge serve` running there, and is this its "
+            "handshake address?"
+        )
+
+    def _subscribe(self, address: str, timeout_s: float) -> Socket:
+        """A SUB socket of which it is certain that its subscriptions are in force."""
+        token = os.urandom(16)
+        own_topic = handshake.hello_topic(token)
+        socket = subscribe(self._ctx, [*map(results.topic, self.routes), own_topic])
+        socket.connect(address)
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            self._hello(timeout_s, token)
+            while (parts := socket.receive(HELLO_INTERVAL_MS)) is not None:
+                if bytes(parts[0]) == own_topic:
+                    return socket
+                self._take(parts)
+        socket.close()
+        self._ask.close()
+        raise NoAnswer(f"results at {address} do not arrive; does a firewall stand between?")
+
+    def _take(self, parts: Sequence[memoryview]) -> None:
+        """One message of the result stream, after whatever was lost before it."""
+        try:
+            notice, arrays = results.decode(parts)
+        except CodecError:
+            self.unreadable += not bytes(parts[0]).startswith(b"\0")  # a late answer to our own hello is fine
+            return
+        if notice.origin != self._origin:  # the sender was started anew and counts from 0
+            self._origin, self._next = notice.origin, dict.fromkeys(self.routes, 0)
+        expected = self._next.get(notice.route)
+        if expected is None:
+            return
+        beat = isinstance(notice, results.Heartbeat)
+        upto = notice.seq + 1 if beat else notice.seq
+        if upto > expected:
+            self._fill(notice.route, expected, upto - 1)
+        self._next[notice.route] = max(expected, notice.seq + 1)
+        if beat:
+            return
+        if notice.seq < expected:
+            self.repeats += 1
+        else:
+            self._ready.append((notice, arrays))
+
+    def _fill(self, route: str, first: int, last: int) -> None:
+        """Ask for `first` to `last`, both included; what does not come is lost."""
+        wanted = last - first + 1
+        got = 0
+        deadline = time.monotonic() + REPLAY_TIMEOUT_S
+        while first <= last and time.monotonic() < deadline:
+            self._ask.send([handshake.pack(handshake.Replay(route, first, last))])
+            until, came = self._collect(deadline)
+            got += came
+            if until is None:
+                break
+            first = until + 1
+        self.lost += wanted - got
+
+    def _collect(self, deadline: float) -> tuple[int | None, int]:
+        """Repeats up to the closing word: the last number it covers (None: no word), and how many came."""
+        came = 0
+        while (parts := self._ask.receive(max(int((deadline - time.monotonic()) * 1000), 1))) is not None:
+            try:
+                head = handshake.unpack_reply(parts[0])
+                if isinstance(head, handshake.Replayed):
+                    return head.last, came
+                if isinstance(head, handshake.Replay):
+                    self._ready.append(results.decode(parts[1:]))
+                    came += 1
+            except CodecError:
+                self.unreadable += 1
+        return None, came
+
+    def _is_repeat(self, notice: results.Notice) -> bool:
+        """Whether the result of this image was handed out before; remembers it."""
+        if not isinstance(notice, results.Result):
+            return False
+        key = (notice.source, notice.series_uid, notice.channel, notice.route)
+        seen = self._seen.get(key)
+        if seen is None:
+            seen = self._seen[key] = IntervalSet()
+            if len(self._seen) > SERIES_REMEMBERED:
+                self._seen.pop(next(iter(self._seen)))
+        return not seen.add(notice.image_id)
+
+    def _reply(self, deadline: float) -> handshake.Reply | None:
+        left_ms = int((deadline - time.monotonic()) * 1000)
+        parts = self._ask.receive(max(left_ms, 1))
+        if parts is None:
+            return None
+        try:
+            return handshake.unpack_reply(parts[0])
+        except CodecError:
+            self.unreadable += 1
+            return None

@@ -1,0 +1,246 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from edge.inference.requests import Completion
+from edge.pipeline.batching import Pending
+from edge.pipeline.dispatch import MAX_ATTEMPTS, PAUSE_NS, RouteRunner, ServedModel, Serving, block_nbytes
+from edge.pipeline.record import SeriesRecord
+from edge.pipeline.slots import Lane, SlotState
+from edge.pipeline.totals import Totals
+from streams.messages import SeriesStart
+from streams.routing import Route
+from streams.series import Series
+from tests.unit.pipeline.doubles import SPEC, HeapMemory, SumServer
+
+LONG = 10**12
+
+
+class Bench:
+    """One route with its memory and a server that answers when told to."""
+
+    def __init__(self, limit: int = 2, transport="shm", slots: int = 8) -> None:
+        self.frames = HeapMemory("frames", 6 * slots)
+        self.outputs = HeapMemory("outputs", 2 * limit * block_nbytes(SPEC))
+        self.server = SumServer(self.frames, self.outputs)
+        self.serving = Serving(1, self.server, transport)
+        self.lane = Lane(self.frames, 0, 6, slots)
+        self.runner = RouteRunner(Route("r", "sum"), ServedModel(SPEC, "1", "00", (1,)), self.outputs, limit)
+        self.record = self.series()
+        self.totals = Totals()
+        self.completions: list[Completion] = []
+        self.results: dict[int, tuple[int, float]] = {}
+        self.failures: dict[int, str] = {}
+
+    @staticmethod
+    def series() -> SeriesRecord:
+        return SeriesRecord(Series(SeriesStart("det", "u", 1, 8, ("image",)), announced=True, now_ns=0), ["r"])
+
+    def put(self, *ids: int, record: SeriesRecord | None = None) -> None:
+        for image_id in ids:
+            slot = self.lane.acquire()
+            assert slot is not None
+            self.lane.buffer(slot)[:] = image_id
+            self.lane.fill(slot, 1)
+            place = (record or self.record, self.lane, slot, image_id)
+            self.runner.queue.put(Pending(*place, "image", (2, 3), 1, None, 0, 0))
+
+    def pump(self, now_ns: int = 0) -> list[int]:
+        """The batch sizes that were sent."""
+        before = len(self.server.asked)
+        self.runner.pump(self.serving, now_ns, lambda _, completion: self.completions.append(completion), self.totals)
+        return [request.shape[0] for request, _ in self.server.asked[before:]]
+
+    def complete(self, now_ns: int = 0) -> None:
+        for completion in self.completions:
+            self.runner.complete(completion, now_ns, self, self.totals)
+        self.completions.clear()
+
+    def inferred(self, runner, frame, arrays):
+        assert frame.image_id not in self.results
+        assert arrays["first"].shape == (2, 2)
+        assert arrays["first"].flags.c_contiguous
+        self.results[frame.image_id] = (int(arrays["total"][0]), float(arrays["first"][1, 1]))
+
+    def failed(self, runner, frame, reason, detail):
+        self.failures[frame.image_id] = reason
+
+    def all_free(self) -> bool:
+        return self.lane.free == self.lane.count
+
+
+def right(*ids: int) -> dict[int, tuple[int, float]]:
+    return {i: (6 * i, float(i)) for i in ids}
+
+
+@pytest.mark.parametrize("transport", ["shm", "inline"])
+def test_every_frame_gets_its_own_result(transport):
+    bench = Bench(transport=transport)
+    bench.put(1, 2, 3, 4, 5, 6)
+    while bench.pump() or bench.server.asked:
+        bench.server.answer(-1)  # the newest first: order of answers does not matter
+        bench.complete()
+    assert bench.results == right(1, 2, 3, 4, 5, 6)
+    assert bench.all_free()
+
+
+def test_full_batches_go_at_once_and_a_part_only_when_nothing_is_in_flight():
+    bench = Bench()
+    bench.put(1)
+    assert bench.pump() == [1]
+    bench.put(2, 3)
+    assert bench.pump() == []
+    bench.put(4, 5)
+    assert bench.pump() == [4]
+    bench.put(6)
+    assert bench.pump() == []
+    bench.server.answer()
+    bench.server.answer()
+    bench.complete()
+    assert bench.pump() == [1]
+
+
+def test_no_batch_wraps_round_the_ring():
+    bench = Bench(slots=4)
+    bench.put(1, 2)
+    bench.pump()
+    bench.server.answer()
+    bench.complete()
+    bench.put(3, 4, 5)
+    assert bench.pump() == [2]
+    bench.server.answer()
+    bench.complete()
+    assert bench.pump() == [1]
+
+
+def test_no_batch_mixes_series():
+    bench = Bench()
+    bench.put(1, 2)
+    bench.put(3, record=bench.series())
+    assert bench.pump() == [2]
+
+
+def test_not_more_requests_than_the_limit():
+    bench = Bench(limit=1)
+    bench.put(*range(8))
+    assert bench.pump() == [4]
+    assert bench.pump() == []
+
+
+def test_results_do_not_change_when_the_block_is_used_again():
+    bench = Bench(limit=1)
+    kept = []
+    bench.inferred = lambda runner, frame, arrays: kept.append(arrays["first"])
+    for image_id in (1, 2, 3):
+        bench.put(image_id)
+        bench.pump()
+        bench.server.answer()
+        bench.complete()
+    assert [float(array[0, 0]) for array in kept] == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize("kind", sorted(PAUSE_NS))
+def test_a_passing_error_is_tried_again_in_order_after_a_pause(kind):
+    bench = Bench()
+    bench.put(1, 2, 3)
+    bench.pump()
+    bench.put(4)
+    bench.server.fail(kind)
+    bench.complete(now_ns=5)
+    assert bench.pump(now_ns=5) == []
+    for batch in (3, 1):
+        assert bench.pump(now_ns=5 + PAUSE_NS[kind]) == [batch]
+        bench.server.answer()
+        bench.complete()
+    assert bench.results == right(1, 2, 3, 4)
+    assert bench.totals.retries == Counter({("r", kind): 1})
+    assert bench.all_free()
+
+
+@pytest.mark.parametrize("kind", ["bad_request", "failed"])
+def test_a_lasting_error_fails_the_frames(kind):
+    bench = Bench()
+    bench.put(1, 2)
+    bench.pump()
+    bench.server.fail(kind)
+    bench.complete()
+    assert bench.failures == {1: kind, 2: kind}
+    assert bench.all_free()
+
+
+def test_what_fails_every_time_is_given_up():
+    bench = Bench()
+    bench.put(1)
+    for attempt in range(MAX_ATTEMPTS):
+        assert bench.pump(attempt * LONG) == [1]
+        bench.server.fail("unavailable")
+        bench.complete(attempt * LONG)
+    assert bench.failures == {1: "unavailable"}
+    assert bench.all_free()
+
+
+def test_memory_that_the_server_may_still_touch_stays_taken():
+    bench = Bench(limit=1)
+    bench.put(1)
+    bench.pump()
+    bench.server.fail("unavailable", settled=False)
+    bench.complete()
+    assert bench.lane.state(0) is SlotState.IN_FLIGHT
+    bench.pump(LONG)
+    first, second = bench.outputs.view[: block_nbytes(SPEC)], bench.outputs.view[block_nbytes(SPEC) :]
+    bench.server.answer()
+    assert second.any() != first.any()  # the second attempt writes to the other block
+    bench.complete()
+    assert bench.results == right(1)
+    assert bench.lane.state(0) is SlotState.QUARANTINED
+    bench.runner.settle_all()
+    assert bench.all_free()
+
+
+def test_without_a_settled_block_nothing_is_sent():
+    bench = Bench(limit=1)
+    bench.put(1)
+    for attempt in range(2):
+        bench.pump(attempt * LONG)
+        bench.server.fail("overloaded", settled=False)
+        bench.complete(attempt * LONG)
+    assert bench.pump(9 * LONG) == []
+    bench.runner.settle_all()
+    bench.runner.resume()
+    assert bench.pump(9 * LONG) == [1]
+
+
+def test_a_server_that_comes_back_ends_the_pause():
+    bench = Bench()
+    bench.put(1)
+    bench.pump()
+    bench.server.fail("unavailable")
+    bench.complete(now_ns=0)
+    assert bench.pump(1) == []
+    bench.runner.resume()
+    assert bench.pump(1) == [1]
+
+
+def test_an_answer_of_another_shape_is_a_failure():
+    bench = Bench()
+    bench.put(1)
+    bench.pump()
+    request, on_done = bench.server.asked.pop()
+    on_done(Completion(request.request_id, None, None, {"total": (1, 1), "first": (1, 3, 3)}))
+    bench.complete()
+    assert bench.failures == {1: "failed"}
+    assert bench.all_free()
+
+
+def test_abandon_hands_back_waiting_and_flying_frames():
+    bench = Bench(limit=1)
+    bench.put(1, 2, 3, 4, 5)
+    bench.pump()
+    assert sorted(frame.image_id for frame in bench.runner.abandon()) == [1, 2, 3, 4, 5]
+    assert bench.runner.in_flight == 0
+
+
+def test_block_holds_every_output_of_a_full_batch():
+    assert block_nbytes(SPEC) == 64 + 64
+    assert np.prod((4, 2, 2)) * 4 == 64

@@ -1,0 +1,43 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.intervals import IntervalSet
+
+IDS = st.lists(st.integers(0, 60), max_size=80)
+
+
+@given(IDS)
+def test_is_a_set_of_integers(ids: list[int]):
+    intervals, oracle = IntervalSet(), set()
+    for value in ids:
+        assert intervals.add(value) is (value not in oracle)
+        oracle.add(value)
+        assert len(intervals) == len(oracle)
+    assert [i for i in range(62) if i in intervals] == sorted(oracle)
+    assert intervals.end == max(oracle, default=-1) + 1
+
+
+@given(IDS, st.integers(0, 70))
+def test_holes_are_the_complement(ids: list[int], stop: int):
+    intervals = IntervalSet()
+    for value in ids:
+        intervals.add(value)
+    holes = [value for start, end in intervals.holes(stop) for value in range(start, end)]
+    assert holes == [value for value in range(stop) if value not in set(ids)]
+
+
+@given(IDS)
+def test_neighbours_are_merged(ids: list[int]):
+    intervals = IntervalSet()
+    for value in ids:
+        intervals.add(value)
+    pairs = intervals.intervals()
+    assert intervals.runs == len(pairs)
+    assert all(left[1] < right[0] for left, right in zip(pairs, pairs[1:], strict=False))
+
+
+def test_memory_of_a_gapless_series_does_not_grow():
+    intervals = IntervalSet()
+    for value in range(10_000):
+        intervals.add(value)
+    assert intervals.intervals() == [(0, 10_000)]

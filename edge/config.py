@@ -92,7 +92,7 @@ def load(path: Path) -> Config:
     try:
         return parse(tomllib.loads(path.read_text()))
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}; `edge serve -c FILE` names the configuration") from error
+        raise ConfigError(f"cannot read {path}: {error.strerror}; name the configuration with -c FILE") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is no text file: {error}") from error
     except tomllib.TOMLDecodeError as error:

@@ -51,17 +51,17 @@ class Subscriber:
         self._address = ask_address
         self._ask = dealer(ctx)
         self._ask.connect(ask_address)
-        welcome = self._hello(timeout_s)
-        unknown = set(routes) - set(welcome.next_seq)
-        if unknown:
-            self._ask.close()
-            raise ValueError(f"no route {sorted(unknown)} at {ask_address}; it has {sorted(welcome.next_seq)}")
-        self.routes = tuple(routes) or tuple(welcome.next_seq)
-        self._origin = welcome.origin
-        self._next = dict(welcome.next_seq)
         self._ready: deque[tuple[results.Notice, dict[str, np.ndarray]]] = deque()
         self._seen: dict[tuple[str, str, str, str], IntervalSet] = {}
-        self._results = self._subscribe(welcome.publish, timeout_s)
+        try:
+            welcome = self._hello(timeout_s)
+            self.routes = _chosen(routes, welcome, ask_address)
+            self._origin = welcome.origin
+            self._next = dict(welcome.next_seq)
+            self._results = self._subscribe(welcome.publish, timeout_s)
+        except (NoAnswer, ValueError):
+            self._ask.close()
+            raise
 
     def __enter__(self) -> "Subscriber":
         return self
@@ -123,7 +123,6 @@ class Subscriber:
                     return socket
                 self._take(parts)
         socket.close()
-        self._ask.close()
         raise NoAnswer(f"results at {address} do not arrive; does a firewall stand between?")
 
     def _take(self, parts: Sequence[memoryview]) -> None:
@@ -201,3 +200,10 @@ class Subscriber:
         except CodecError:
             self.unreadable += 1
             return None
+
+
+def _chosen(routes: Sequence[str], welcome: handshake.Welcome, address: str) -> tuple[str, ...]:
+    unknown = set(routes) - set(welcome.next_seq)
+    if unknown:
+        raise ValueError(f"no route {sorted(unknown)} at {address}; it has {sorted(welcome.next_seq)}")
+    return tuple(routes) or tuple(welcome.next_seq)

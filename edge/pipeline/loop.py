@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge.inference.events import ServerLost, ServerReady
 from edge.inference.requests import Completion
-from edge.inference.supervisor import ServerLost, ServerReady
 from edge.pipeline.batching import Pending
 from edge.pipeline.dispatch import RouteRunner, Serving
 from edge.pipeline.intake import Intake

@@ -1,0 +1,43 @@
+# Two commands do everything: `make demo` and `make test`. Both install what they need into .venv.
+.PHONY: demo test lint clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Triton's Python backend and numpy < 2 have wheels for these two versions only.
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3 python,$(shell $(p) -c \
+	'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $(p))))
+
+demo: $(VENV)/.server
+	$(BIN)/edge demo ptycho
+
+test: $(VENV)/.test .venv-numpy2/.base lint
+	$(BIN)/python -m pytest
+	.venv-numpy2/bin/python -m pytest tests/base tests/unit/streams tests/unit/pipeline
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/pyright
+
+$(VENV)/.server: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[server]'
+	touch $@
+
+$(VENV)/.test: pyproject.toml $(VENV)/.server
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[server,test]'
+	touch $@
+
+# The base install as Bluesky users have it: numpy 2, no Triton wheel, no onnxruntime.
+.venv-numpy2/.base: pyproject.toml | .venv-numpy2/bin/python
+	.venv-numpy2/bin/python -m pip install --quiet --disable-pip-version-check -e . 'numpy>=2' pytest hypothesis
+	touch $@
+
+$(VENV)/bin/python .venv-numpy2/bin/python: %/bin/python:
+	@test -n '$(PYTHON)' || { echo 'Python 3.11 or 3.12 is needed and was not found.' \
+		'Install it (Debian, Ubuntu: apt install python3.11 python3.11-venv) or name it: make PYTHON=/path/to/python3.11'; exit 1; }
+	@$(PYTHON) -m venv $* || { echo 'No virtual environment could be made with $(PYTHON);' \
+		'Debian and Ubuntu keep that in a package of its own: apt install python3-venv'; exit 1; }
+
+clean:
+	rm -rf $(VENV) .venv-numpy2 demo-output

@@ -1,0 +1,113 @@
+"""From a server that answers to models that may serve: regions, loading, canaries."""
+
+import ipaddress
+import logging
+
+from edge.inference import canary
+from edge.inference.client import InferenceClient
+from edge.inference.errors import ServerError
+from edge.inference.events import Plan, Served, Transport
+from edge.inference.repository import version_folder
+from edge.inference.requests import InferenceError
+from edge.inference.shared_memory import Region
+from edge.inference.shm_names import PREFIX, is_owned
+
+LOG = logging.getLogger(__name__)
+LOCAL_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost")
+
+
+def bring_up(client: InferenceClient, plan: Plan, url: str) -> Transport:
+    """Make every model of `plan` ready on the live server behind `client`; say how frames may travel.
+
+    Raises ServerError where a model does not load, CanaryError where one answers wrongly, InferenceError where
+    the server goes away meanwhile.
+    """
+    transport = _choose_transport(client, plan, is_loopback(url))
+    for served in plan.models:
+        for model in served.variants():
+            _load(client, model, plan.timing.load_s)
+    for served in plan.models:
+        for itemsize in served.itemsizes:
+            _check(client, plan, served, itemsize, transport)
+    return transport
+
+
+def is_loopback(url: str) -> bool:
+    """Whether `host:port` names this host, so that its /dev/shm may be ours."""
+    host = url.rpartition(":")[0].strip("[]")
+    if host in LOCAL_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def python_shm_bytes(models: tuple[Served, ...]) -> int:
+    """First size of the memory between server and model process: twice the largest batch, at least 16 MiB.
+
+    It is reserved once per model and grows by itself, slowly. An axis that the series chooses is taken as 1024.
+    """
+    largest = 0
+    for served in models:
+        height, width = (1024 if axis < 0 else axis for axis in served.spec.frame_shape)
+        largest = max(largest, served.spec.max_batch * height * width * max(served.itemsizes))
+    return min(max(16 << 20, 2 * largest), 1 << 30)
+
+
+def _choose_transport(client: InferenceClient, plan: Plan, loopback: bool) -> Transport:
+    if plan.transport == "inline":
+        return "inline"
+    if plan.transport == "auto" and not loopback:
+        LOG.info("frames travel inline: %s is not this host", client.url)
+        return "inline"
+    try:
+        for region in plan.regions:
+            client.register(region)
+        _forget_the_dead(client)
+    except InferenceError as error:
+        if plan.transport == "shm" or error.kind == "unavailable":
+            raise ServerError(f"{client.url} cannot map our shared memory: {error}") from error
+        LOG.warning("frames travel inline: %s cannot map our shared memory: %s", client.url, error)
+        return "inline"
+    return "shm"
+
+
+def _forget_the_dead(client: InferenceClient) -> None:
+    """Unregister regions of our kind whose owner died without doing so: the server keeps their memory.
+
+    The server has just mapped ours, so its /dev/shm is this one and the owner's lock can be looked at here.
+    """
+    for name in client.registered("edge-"):
+        prefix = PREFIX.match(name)
+        if prefix is not None and not is_owned(prefix.group()):
+            client.unregister(name)
+
+
+def _load(client: InferenceClient, model: str, timeout_s: float) -> None:
+    if client.model_ready(model):
+        return
+    try:
+        client.load(model, timeout_s)
+    except InferenceError as error:
+        if error.kind == "unavailable" and not error.settled:
+            raise
+        raise ServerError(f"{model} does not load: {error}") from error
+    if not client.model_ready(model):
+        raise ServerError(f"{model} was loaded and is not ready: see the server's log")
+
+
+def _check(client: InferenceClient, plan: Plan, served: Served, itemsize: int, transport: Transport) -> None:
+    model = served.spec.variant(itemsize)
+    folder = version_folder(served.spec.name, source=plan.source)
+    expected = canary.read_canary(folder, served.spec, itemsize)
+    if transport == "inline":
+        canary.check(client, model, expected)
+        return
+    region = Region(f"{plan.namespace.prefix}-r-canary-{model}", canary.region_bytes(expected))
+    try:
+        client.register(region)
+        canary.check(client, model, expected, region)
+        client.unregister(region.name)
+    finally:
+        region.close()

@@ -1,0 +1,155 @@
+"""The request whose right answer is known. A model is ready only after it, through the real path.
+
+`canary.npz` in a version folder holds, per item size, `u16_frame` [n, H, W] and the expected outputs
+`u16_<output>` [n, ...], computed with ONNX Runtime when the model was made.
+"""
+
+import queue
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge.inference.errors import CanaryError
+from edge.inference.repository import CANARY_FILE, GRAPH_FILE
+from edge.inference.requests import FRAME, Completion, Request, Span, Submitter
+from edge.inference.shared_memory import Region
+from edge.inference.variants import variant
+from edge.models.spec import ModelSpec
+
+TOLERANCE = 1e-3
+"""Relative and absolute: other processors round differently, a wrong byte order or mask is off by far more."""
+
+ANSWER_S = 60.0
+SUSPECTS = "suspect numpy 2 in the server's environment, or a canary.npz that is not of this model.onnx"
+UNWRITTEN = 0xA5
+"""Fills the output memory beforehand, so that an output which the server never wrote is not right by chance."""
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def make_canary(graph: bytes, frames: np.ndarray) -> dict[str, np.ndarray]:
+    """Outputs of `graph`, by name, for `frames` [n, H, W] of uint8, uint16 or uint32. Needs onnxruntime."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    outputs: Sequence[Any] = session.run(names, {FRAME: as_bytes(frames)})
+    return {name: np.asarray(array) for name, array in zip(names, outputs, strict=True)}
+
+
+def write_canary(version_dir: Path, spec: ModelSpec, frames: np.ndarray) -> Path:
+    """Write `canary.npz` beside `model.onnx` for all item sizes of `spec`, from `frames` uint8 [n, H, W].
+
+    Wider variants get the counts times three, so that their upper bytes matter, and flag values in a corner.
+    Raises CanaryError where the expected outputs say nothing (all zero) and ValueError for wrong frames.
+    """
+    if frames.dtype != np.uint8 or frames.ndim != 3 or not 1 <= len(frames) <= spec.max_batch:
+        raise ValueError(f"canary frames are {frames.dtype} {frames.shape}, not uint8 [1..{spec.max_batch}, H, W]")
+    graph = (version_dir / GRAPH_FILE).read_bytes()
+    arrays: dict[str, np.ndarray] = {}
+    for itemsize in spec.itemsizes:
+        counts = frames if itemsize == 1 else frames.astype(f"u{itemsize}") * 3
+        counts = counts.copy()
+        limit = np.iinfo(counts.dtype).max
+        counts[:, 0, :2] = (limit, limit - 1)
+        outputs = make_canary(variant(graph, itemsize), counts)
+        if not any(np.any(array) for array in outputs.values()):
+            raise CanaryError(f"{spec.name}: all outputs of the canary frames are zero, take frames with a signal")
+        arrays[f"u{8 * itemsize}_frame"] = counts
+        arrays |= {f"u{8 * itemsize}_{name}": array for name, array in outputs.items()}
+    path = version_dir / CANARY_FILE
+    np.savez_compressed(path, **arrays)  # pyright: ignore[reportArgumentType]
+    return path
+
+
+def read_canary(version_dir: Path, spec: ModelSpec, itemsize: int) -> dict[str, np.ndarray]:
+    """Frames (under "frame") and expected outputs of one variant. Raises CanaryError where there are none."""
+    path = version_dir / CANARY_FILE
+    key = f"u{8 * itemsize}_"
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[key + name] for name in (FRAME, *(output.name for output in spec.outputs))}
+    except (OSError, KeyError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise CanaryError(f"{spec.variant(itemsize)} has no usable canary in {path} ({reason})") from error
+
+
+def as_bytes(frames: np.ndarray) -> np.ndarray:
+    """Frames [n, H, W] as the little-endian bytes that the graphs take: uint8 [n, H, W, itemsize]."""
+    little = np.ascontiguousarray(frames, frames.dtype.newbyteorder("<"))
+    return little.view(np.uint8).reshape(*frames.shape, frames.itemsize)
+
+
+def region_bytes(expected: Arrays) -> int:
+    """Size of the region that `check` needs for these frames and outputs."""
+    return sum(_aligned(array.nbytes) for array in expected.values())
+
+
+def check(client: Submitter, model: str, expected: Arrays, region: Region | None = None) -> None:
+    """Send the canary frames to `model` and compare the answer; through `region` where one is given.
+
+    Integers must be equal, floats within `TOLERANCE`. Raises CanaryError with the model, the output and the
+    largest difference.
+    """
+    frame = as_bytes(expected[FRAME])
+    wanted = {name: array for name, array in expected.items() if name != FRAME}
+    n, height, width, itemsize = frame.shape
+    shape = (n, height, width, itemsize)
+    if region is None:
+        request = Request("canary", model, shape, frame, tuple(wanted))
+        answer = _ask(client, request)
+        for name, array in wanted.items():
+            _compare(model, name, array, (answer.outputs or {}).get(name))
+        return
+    spans = _lay_out(region, expected)
+    region.view[:] = UNWRITTEN
+    _bytes_of(region, spans[FRAME])[:] = frame.reshape(-1)
+    request = Request("canary", model, shape, spans[FRAME], {name: spans[name] for name in wanted})
+    answer = _ask(client, request)
+    for name, array in wanted.items():
+        stated = answer.shapes.get(name)
+        found = _bytes_of(region, spans[name]).view(array.dtype).reshape(array.shape)
+        _compare(model, name, array, found if stated == array.shape else np.empty(stated or (0,), array.dtype))
+
+
+def _ask(client: Submitter, request: Request) -> Completion:
+    done: queue.SimpleQueue[Completion] = queue.SimpleQueue()
+    client.submit(request, done.put)
+    try:
+        completion = done.get(timeout=ANSWER_S)
+    except queue.Empty:
+        raise CanaryError(f"{request.model} did not answer its canary within {ANSWER_S:.0f} s") from None
+    if completion.error is not None:
+        raise CanaryError(f"{request.model} failed its canary: {completion.error}") from completion.error
+    return completion
+
+
+def _lay_out(region: Region, expected: Arrays) -> dict[str, Span]:
+    spans, offset = {}, 0
+    for name, array in expected.items():
+        spans[name] = Span(region.name, offset, array.nbytes)
+        offset += _aligned(array.nbytes)
+    return spans
+
+
+def _bytes_of(region: Region, span: Span) -> np.ndarray:
+    return region.view[span.offset : span.offset + span.nbytes]
+
+
+def _aligned(nbytes: int) -> int:
+    return -(-nbytes // 64) * 64
+
+
+def _compare(model: str, name: str, expected: np.ndarray, found: np.ndarray | None) -> None:
+    if found is None or found.shape != expected.shape or found.dtype != expected.dtype:
+        got = "nothing" if found is None else f"{found.dtype} {found.shape}"
+        raise CanaryError(f"{model}: {name} is {got}, expected {expected.dtype} {expected.shape}: {SUSPECTS}")
+    exact = expected.dtype.kind not in "fc"
+    tolerance = 0.0 if exact else TOLERANCE
+    if np.allclose(found, expected, rtol=tolerance, atol=tolerance, equal_nan=True):
+        return
+    difference = np.abs(found.astype(np.float64) - expected.astype(np.float64))
+    largest = np.nanmax(difference) if np.any(np.isfinite(difference)) else float("nan")
+    raise CanaryError(f"{model}: {name} is off by up to {largest:.4g} (allowed {tolerance:g}): {SUSPECTS}")

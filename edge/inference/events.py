@@ -1,0 +1,87 @@
+"""What the supervisor is told, and what it tells."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from edge.inference.backoff import Backoff
+from edge.inference.options import ServerOptions
+from edge.inference.repository import SHIPPED
+from edge.inference.requests import Submitter
+from edge.inference.shared_memory import Namespace, Region
+from edge.models.spec import ModelSpec
+
+Transport = Literal["shm", "inline"]
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model to keep ready, in the variants for these item sizes (bytes a pixel)."""
+
+    spec: ModelSpec
+    itemsizes: tuple[int, ...] = (2,)
+
+    def variants(self) -> list[str]:
+        """Names of the Triton models."""
+        return [self.spec.variant(itemsize) for itemsize in self.itemsizes]
+
+
+@dataclass(frozen=True)
+class ServerReady:
+    """All models passed their canary. Requests go to `client`; spans may be used where `transport` is "shm"."""
+
+    epoch: int
+    client: Submitter
+    transport: Transport
+
+
+@dataclass(frozen=True)
+class ServerLost:
+    """The server of this epoch serves no more, and its client is closed.
+
+    `gone`: its processes have ended, so nothing of it can touch shared memory any longer. False for a remote
+    server, of which that cannot be known.
+    """
+
+    epoch: int
+    reason: str
+    gone: bool
+
+
+Event = ServerReady | ServerLost
+
+
+@dataclass(frozen=True)
+class Timing:
+    """All in seconds, but for `misses`."""
+
+    connect_s: float = 30.0
+    """How long a remote server may take to answer at first."""
+    load_s: float = 120.0
+    probe_every_s: float = 1.0
+    probe_deadline_s: float = 5.0
+    misses: int = 2
+    """Probes in a row that must fail before a server counts as hung."""
+    stop_s: float = 8.0
+    client_timeout_s: float = 60.0
+    backoff: Backoff = field(default_factory=Backoff)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which models to keep ready, on which server, with whose memory."""
+
+    models: tuple[Served, ...]
+    namespace: Namespace
+    regions: tuple[Region, ...] = ()
+    """Registered with every server anew; made by the caller with `namespace.region`."""
+    url: str | None = None
+    """`host:port` of a server that somebody else runs; None is the embedded one."""
+    token: str | None = None
+    """Opens the restricted calls of the server at `url` (header `triton-grpc-protocol-edge-token`)."""
+    server: ServerOptions = field(default_factory=ServerOptions)
+    transport: Literal["auto", "shm", "inline"] = "auto"
+    """"auto" is shared memory where the server can map ours, else inline."""
+    timing: Timing = field(default_factory=Timing)
+    source: Path = SHIPPED
+    """Where the models and their canaries are."""

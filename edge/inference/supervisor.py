@@ -1,0 +1,199 @@
+"""Owns the life of the inference server: start, canary, watch, restart, stop.
+
+start -> live -> regions registered -> models loaded -> canaries right -> ServerReady(epoch)
+  ^                                                                            |
+  +--- back-off <--- ServerLost(epoch) <--- processes gone <--- died, hung, model not ready
+"""
+
+import logging
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Literal, Self
+
+from edge.inference.bring_up import bring_up
+from edge.inference.client import InferenceClient
+from edge.inference.errors import ServerError
+from edge.inference.events import Event, Plan, ServerLost, ServerReady
+from edge.inference.hosts import EmbeddedHost, Host, RemoteHost
+from edge.inference.repository import model_sha256
+from edge.inference.requests import InferenceError
+
+LOG = logging.getLogger(__name__)
+
+STOPPED = "stopped"
+JOIN_S = 30.0
+
+State = Literal["starting", "ready", "down", "stopped"]
+
+
+class Supervisor:
+    """Keeps the models of `plan` ready and tells `on_event`, from a thread of its own, when they are and are not.
+
+    `on_event` must only hand over. `state`, `epoch` and `restarts` are for metrics and health pages.
+    """
+
+    def __init__(self, plan: Plan, on_event: Callable[[Event], None]) -> None:
+        """Nothing is started yet. Raises RepositoryError where a model is not there."""
+        self._plan = plan
+        self._on_event = on_event
+        self._wake: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._settled = threading.Event()
+        self._first_error: ServerError | None = None
+        self._client: InferenceClient | None = None
+        self._host: Host = RemoteHost(plan.url, plan) if plan.url else EmbeddedHost(plan, self._wake.put)
+        self._thread = threading.Thread(target=self._run, name="inference-supervisor", daemon=True)
+        self.state: State = "starting"
+        self.epoch = 0
+        self.restarts = 0
+        self.model_sha256 = {s.spec.name: model_sha256(s.spec.name, source=plan.source) for s in plan.models}
+
+    @property
+    def host(self) -> Host:
+        """Where the server runs; an `EmbeddedHost` knows its process ids and log."""
+        return self._host
+
+    def start(self) -> None:
+        """Return when the first `ServerReady` has been delivered.
+
+        Raises ServerError (CanaryError, RepositoryError), one line with cause and remedy, where the first
+        attempt fails; nothing is left running then.
+        """
+        self._thread.start()
+        try:
+            self._settled.wait()
+        except BaseException:  # Ctrl-C while waiting
+            self.stop()
+            raise
+        if self._first_error is not None:
+            self._thread.join(JOIN_S)
+            raise self._first_error
+        if self.epoch == 0:
+            raise ServerError("the inference supervisor ended before the server was ready: see the log")
+
+    def stop(self) -> None:
+        """End the watch and the embedded server. Bounded and idempotent; regions stay the caller's."""
+        self._stopping.set()
+        self._wake.put(STOPPED)
+        self._host.abandon()
+        client = self._client
+        if client is not None and self.state != "ready":
+            client.close()  # ends a load or canary in progress
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self._thread.join(JOIN_S)
+        if self._thread.is_alive():
+            LOG.error("the inference supervisor did not end within %.0f s", JOIN_S)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _run(self) -> None:
+        failures = 0
+        try:
+            while not self._stopping.is_set():
+                failures = self._serve_once(failures)
+                if self._stopping.is_set() or self._first_error is not None:
+                    break
+                delay = self._plan.timing.backoff.delay_s(failures, random.random())
+                LOG.warning("next start of the inference server in %.2f s", delay)
+                self._stopping.wait(delay)
+                self.restarts += 1
+        finally:
+            crashed, self.state = self.state == "ready", "stopped"
+            self._host.close()
+            if crashed:  # a mistake of ours ends the thread; whoever sends requests must not wait for ever
+                self._on_event(ServerLost(self.epoch, "the supervisor failed", self._plan.url is None))
+            self._settled.set()
+
+    def _serve_once(self, failures: int) -> int:
+        """One life of the server; returns the number of failures in a row after it."""
+        try:
+            client, ready = self._attempt()
+        except (ServerError, InferenceError) as error:
+            self._failed(error)
+            return failures + 1
+        began = time.monotonic()
+        self.epoch, self.state = ready.epoch, "ready"
+        self._on_event(ready)
+        self._settled.set()
+        reason = self._watch(client)
+        self.state = "down"
+        gone = self._part(client, reason)
+        LOG.log(logging.INFO if reason == STOPPED else logging.ERROR, "inference server lost: %s", reason)
+        self._on_event(ServerLost(ready.epoch, reason, gone))
+        return self._plan.timing.backoff.failures_after(failures, time.monotonic() - began)
+
+    def _attempt(self) -> tuple[InferenceClient, ServerReady]:
+        while not self._wake.empty():  # deaths of earlier attempts
+            self._wake.get()
+        if self._stopping.is_set():
+            raise ServerError(STOPPED)
+        self._client = client = self._host.open()
+        transport = bring_up(client, self._plan, client.url)
+        return client, ServerReady(self.epoch + 1, client, transport)
+
+    def _failed(self, error: ServerError | InferenceError) -> None:
+        text = str(error)
+        if isinstance(error, InferenceError):
+            went_away = error.kind == "unavailable"
+            text = f"the inference server {'went away' if went_away else 'refused'} while models were loaded: {text}"
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+            text += self._host.explain()
+        self._host.end(0.0)
+        LOG.error("inference server not ready: %s", text)
+        if not self._settled.is_set():
+            kind = type(error) if isinstance(error, ServerError) else ServerError
+            self._first_error = kind(text)
+
+    def _watch(self, client: InferenceClient) -> str:
+        """Return why the server serves no more."""
+        misses = 0
+        while True:
+            try:
+                return self._wake.get(timeout=self._plan.timing.probe_every_s)
+            except queue.Empty:
+                trouble = self._probe(client)
+            misses = misses + 1 if trouble else 0
+            if trouble and (client.suspect or misses >= self._plan.timing.misses):
+                return trouble
+
+    def _probe(self, client: InferenceClient) -> str:
+        """What is wrong with the server; empty where nothing is."""
+        if client.suspect:
+            return "it lost the process of a model, or our shared memory"
+        for served in self._plan.models:
+            for model in served.variants():
+                try:
+                    if not client.model_ready(model, self._plan.timing.probe_deadline_s):
+                        return f"{model} is not ready any more"
+                except InferenceError as error:
+                    return f"{model} does not answer: {error}"
+        return ""
+
+    def _part(self, client: InferenceClient, reason: str) -> bool:
+        """Close the client and end the server; True where it is gone for certain."""
+        stopping = reason == STOPPED
+        if stopping and self._plan.url is not None:
+            self._unregister(client)
+        gone = self._host.end(self._plan.timing.stop_s if stopping else 0.0)
+        client.close()
+        self._client = None
+        return gone
+
+    def _unregister(self, client: InferenceClient) -> None:
+        try:
+            client.unregister_prefix(self._plan.namespace.prefix)
+        except InferenceError as error:
+            LOG.warning("our shared memory stays registered at %s: %s", client.url, error)

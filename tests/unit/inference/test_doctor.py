@@ -1,0 +1,46 @@
+"""The doctor finds what is wrong and says what to do; it never raises."""
+
+from pathlib import Path
+
+import pytest
+
+from edge import doctor
+from edge.doctor import Check, Machine, checks
+from edge.inference import shm_names
+from edge.inference.errors import ServerError
+from edge.inference.options import ServerOptions
+
+
+@pytest.fixture
+def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Check]:
+    """Checks of a machine with a dead owner's memory, a left-over server and no usable python."""
+
+    def no_python(python: Path) -> None:
+        raise ServerError(f"{python} cannot be asked")
+
+    monkeypatch.setattr(doctor, "probe", no_python)
+    machine = Machine(shm=tmp_path / "shm", proc=tmp_path / "proc", source=tmp_path / "models")
+    for folder in (machine.shm, machine.source, machine.proc / "7", machine.proc / "8", machine.proc / "self"):
+        folder.mkdir(parents=True)
+    (machine.shm / "edge-3-aaaaaaaa.lock").write_text("")
+    alive = shm_names.claim(machine.shm)
+    (machine.proc / "7" / "cmdline").write_text("tritonserver\0--id=edge-3-aaaaaaaa-t1\0")
+    (machine.proc / "8" / "cmdline").write_text(f"tritonserver\0--id={alive.prefix}-t1\0")
+    options = ServerOptions(python=Path("/no/python"), cache_dir=tmp_path / "not" / "yet")
+    try:
+        return {check.name: check for check in checks(options, machine)}
+    finally:
+        alive.release()
+
+
+def test_failures_have_remedies(found: dict[str, Check]) -> None:
+    assert not found["server python"].ok and "cannot be asked" in found["server python"].found
+    assert not found["models"].ok and found["models"].remedy
+    assert found["no left-over memory"].found == "edge-3-aaaaaaaa" and not found["no left-over memory"].ok
+    assert found["no left-over servers"].remedy == "kill 7"
+    assert all(bool(check.remedy) != check.ok for check in found.values())
+
+
+def test_space_and_gpu_are_reported(found: dict[str, Check]) -> None:
+    assert "MiB free" in found["shared memory"].found and "MiB free" in found["cache folder"].found
+    assert found["GPU"].ok

@@ -12,7 +12,7 @@ demo: $(VENV)/.server
 
 test: $(VENV)/.test .venv-numpy2/.base lint
 	$(BIN)/python -m pytest
-	.venv-numpy2/bin/python -m pytest tests/base tests/unit/streams tests/unit/pipeline
+	EDGE_SERVER_PYTHON=$(CURDIR)/$(BIN)/python .venv-numpy2/bin/python -m pytest tests/base tests/unit/streams tests/unit/pipeline
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -1,39 +1,23 @@
 """The `edge` command. Each subcommand composes its parts in its own file under edge/commands."""
 
-import importlib
 import logging
 from typing import Any
 
 import click
 
-COMMANDS = {
-    "serve": ("edge.commands.serve:serve", "Run the data plane: frames in, inference, results out."),
-    "replay": ("edge.commands.replay:replay", "Stream a file of frames as a detector would."),
-    "demo": ("edge.commands.demo:demo", "Run a complete experiment on this machine."),
-    "doctor": ("edge.commands.doctor:doctor", "Check that this machine can run everything."),
-    "models": ("edge.commands.models:models", "List the models; build a repository for a Triton of your own."),
-    "train": ("edge.commands.train:train", "Train the shipped models (needs the extra `train`)."),
+from edge.commands.lazy import Entry, LazyCommands
+
+ENTRIES = {
+    "serve": Entry("edge.commands.serve:serve", "Run the data plane: frames in, inference, results out."),
+    "replay": Entry("edge.commands.replay:replay", "Stream a file of frames as a detector would."),
+    "demo": Entry("edge.commands.demo:demo", "Run a complete experiment on this machine."),
+    "doctor": Entry("edge.commands.doctor:doctor", "Check that this machine can run everything."),
+    "models": Entry("edge.commands.models:models", "List the models; build a repository for a Triton of your own."),
+    "train": Entry("edge.commands.train:train", "Train the shipped models (needs the extra `train`)."),
 }
 
 
-class LazyCommands(click.Group):
-    """Imports a subcommand when it is asked for, so that `edge --help` is quick and extras stay optional."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        return getattr(importlib.import_module(module), attribute)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-
-@click.group(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyCommands, entries=ENTRIES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("-v", "--verbose", is_flag=True, help="Log more.")
 @click.version_option(package_name="detector-edge")
 def edge(verbose: bool) -> None:

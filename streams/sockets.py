@@ -90,8 +90,9 @@ class Socket:
                 parts.append(frame.buffer)
         return parts
 
-    def close(self) -> None:
-        self.zmq.close()
+    def close(self, linger_ms: int = 0) -> None:
+        """Close; what is unsent may take `linger_ms` more to leave."""
+        self.zmq.close(linger=linger_ms)
 
 
 def pull(ctx: Context, high_water_mark: int = 64) -> Socket:

@@ -136,7 +136,7 @@ def _bound(address: str) -> Iterator[tuple[sockets.Socket, str]]:
     with sockets.context() as ctx:
         socket = sockets.push(ctx)
         yield socket, socket.bind(address)
-        socket.zmq.close(linger=LINGER_MS)
+        socket.close(LINGER_MS)
 
 
 def _progress(console: Console) -> Progress:

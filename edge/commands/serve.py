@@ -56,7 +56,9 @@ def serve(path: Path, triton_url: str | None, as_json: bool, stop_at_eof: bool) 
             configuration.host_and_port(triton_url, "--triton-url")
         with data_plane(config, triton_url or config.server.url) as (loop, events, addresses):
             _stop_on_signals(events)
-            click.echo(json.dumps(addresses) if as_json else _ready_text(addresses))
+            log.info("ready: %s", ", ".join(f"{name} {address}" for name, address in addresses.items()))
+            if as_json:
+                click.echo(json.dumps(addresses))
             loop.run()
     except (configuration.ConfigError, SocketError, ServerError, SharedMemoryError) as error:
         raise click.ClickException(str(error)) from error
@@ -180,7 +182,3 @@ def _signal_at_eof() -> None:
     while os.read(sys.stdin.fileno(), 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _ready_text(addresses: dict[str, Any]) -> str:
-    return "ready: " + ", ".join(f"{name} {address}" for name, address in addresses.items())

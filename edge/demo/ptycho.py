@@ -1,7 +1,7 @@
 """Live ptychography: a scan streams through the data plane, patches come back, the picture grows."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,9 +14,9 @@ from edge.demo.scan import PtychoScan
 from edge.models.ptycho import OFFSET_PX, PATCH_PX
 from edge.physics.stitching import Canvas, Stitcher
 from streams.codecs.results import Result, SeriesEnded
-from streams.messages import Acquisition, Compression
+from streams.messages import Acquisition, Compression, Part
 from streams.simulator import Sender, Simulation, SimulatorError
-from streams.sockets import context, push
+from streams.sockets import Socket, context, push
 from streams.subscriber import Subscriber
 
 CONFIG = """\
@@ -93,17 +93,30 @@ class Finished:
 class Detector(threading.Thread):
     """Sends the scan at its rate from a thread of its own, as a detector would from a machine of its own."""
 
-    def __init__(self, simulation: Simulation, sender: Sender) -> None:
+    def __init__(self, simulation: Simulation, socket: Socket, rate_hz: float) -> None:
         super().__init__(name="detector", daemon=True)
         self.sent = 0
         self.error: SimulatorError | None = None
-        self._simulation, self._sender = simulation, sender
+        self._simulation, self._socket, self._rate_hz = simulation, socket, rate_hz
+        self._aborted = threading.Event()
 
     def run(self) -> None:
+        sender = Sender(self, self._rate_hz, sleep=self._aborted.wait)
         try:
-            self._sender.send(self._simulation.messages(), self._count)
+            sender.send(self._simulation.messages(), self._count)
         except SimulatorError as error:
             self.error = error
+
+    def send(self, parts: Sequence[Part], timeout_ms: int = 0) -> bool:
+        """The sender's way to the socket, closed by `abort`."""
+        if self._aborted.is_set():
+            raise SimulatorError("aborted")
+        return self._socket.send(parts, timeout_ms)
+
+    def abort(self) -> None:
+        """Stop sending, if it still does; afterwards nobody uses the socket."""
+        self._aborted.set()
+        self.join()
 
     def _count(self, sent: int) -> None:
         self.sent = sent
@@ -132,12 +145,14 @@ def run(
         with data_plane(config, options.folder, options.triton_url) as addresses:
             starting(dict(addresses))
             with Subscriber(ctx, addresses["handshake"], ["ptycho"]) as results:
-                detector = Detector(_simulation(scan, options.protocol), Sender(socket, options.rate_hz))
-                detector.start()
                 canvas = scan.canvas
-                patches = Patches(canvas, Stitcher(canvas.shape, PATCH_PX, scan.patch_weight, refinable=True))
-                ended = _collect(results, patches, detector, progress)
-                detector.join()
+                patches = Patches(canvas, Stitcher(canvas.shape, PATCH_PX, scan.patch_weight))
+                detector = Detector(_simulation(scan, options.protocol), socket, options.rate_hz)
+                detector.start()
+                try:
+                    ended = _collect(results, patches, detector, progress)
+                finally:
+                    detector.abort()
                 return Finished(patches, detector.sent, ended, results.lost)
 
 

@@ -66,12 +66,13 @@ class PtychoScan:
 def simulated(seed: int, frames: int | None) -> PtychoScan:
     """A scan of a made-up object with the probe and the flux that the model was trained for."""
     probe = _shipped_probe()
-    scan = demo_scan(probe, min(frames or SIMULATED_FRAMES, SIMULATED_FRAMES), np.random.default_rng(seed))
-    count = len(scan.frames)
-    reference = Reference(scan.truth, scan.positions, np.arange(count))
+    scan = demo_scan(probe, SIMULATED_FRAMES, np.random.default_rng(seed))
+    count = min(frames or len(scan.frames), len(scan.frames))
+    positions = scan.positions[:count]
+    reference = Reference(scan.truth, positions, np.arange(count))
     name = f"a simulated scan (seed {seed})"
     return PtychoScan(
-        name, count, (FRAME_PX, FRAME_PX), "uint16", scan.frames.__getitem__, scan.positions, probe, reference
+        name, count, (FRAME_PX, FRAME_PX), "uint16", scan.frames.__getitem__, positions, probe, reference
     )
 
 

@@ -111,13 +111,14 @@ def problems(env: BackendEnv) -> list[str]:
         found.append(f"glibc {glibc} is older than 2.35: run the server in a container or on another host (url)")
     if env.python[:2] not in PYTHONS:
         found.append(f"Python {version} {where}: the server needs 3.11 or 3.12")
+    remedy = "pip install 'detector-edge[server]' there, or name an environment that has it (server.python)"
     if env.pytriton is None:
-        found.append(f"nvidia-pytriton is not installed {where}: pip install 'nvidia-pytriton==0.7.0'")
-    if env.onnxruntime is None:
-        found.append(f"onnxruntime is not installed {where}: pip install onnxruntime")
-    if env.numpy is None or int(env.numpy.partition(".")[0]) >= 2:
+        found.append(f"nvidia-pytriton is not installed {where}: {remedy}")
+    elif env.onnxruntime is None:
+        found.append(f"onnxruntime is not installed {where}: {remedy}")
+    elif env.numpy is None or int(env.numpy.partition(".")[0]) >= 2:
         # With numpy 2 the backend answers with empty or wrong tensors and no error.
-        found.append(f"numpy {env.numpy} {where}: the server needs numpy < 2: pip install 'numpy<2'")
+        found.append(f"numpy {env.numpy} {where}: the server needs numpy < 2: pip install 'numpy<2' there")
     if env.libpython() is None:
         found.append(f"{env.library} not found: apt install libpython{version} (dnf: python{version}-libs)")
     return found

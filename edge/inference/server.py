@@ -67,7 +67,6 @@ class EmbeddedTriton:
 
         Raises ServerError, one line with cause and remedy.
         """
-        self._given_up.clear()
         env = self._environment()
         backends = backend_folder(env, self._options.cache_dir)
         size = self._options.python_shm_bytes or python_shm_bytes
@@ -85,13 +84,12 @@ class EmbeddedTriton:
 
     def stop(self, patience_s: float = STOP_S) -> None:
         """End the server if it runs; afterwards no process, port or memory of it is left."""
-        self._given_up.set()
         self.running = None
         if self._guarded is not None:
             self._guarded.end(patience_s)
 
     def abandon(self) -> None:
-        """Make a `start` in progress on another thread give up soon."""
+        """Make a `start` in progress on another thread give up soon, and later ones too."""
         self._given_up.set()
 
     def close(self) -> None:

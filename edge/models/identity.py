@@ -3,8 +3,9 @@
 With p = 2**31 - 1 and x the bytes of the image as [height, width x itemsize], the checksums are
     sum over rows r of (r + 1) x (sum of row r), modulo p, and
     sum over byte columns c of (c + 1) x (sum of column c), modulo p.
-A swap of two unlike pixels or rows changes at least one of them; a plain sum would not notice. The graph adds bytes up
-in float32, which is exact while no row or column sums to 2**24 or more: up to `LONGEST` bytes in a row and as many rows.
+A swap of two unlike pixels or rows changes at least one of them; a plain sum would not notice. The graph adds bytes
+up in float32, which is exact while no row or column sums to 2**24 or more: up to `LONGEST` bytes in a row and as many
+rows.
 """
 
 from typing import Any

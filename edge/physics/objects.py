@@ -15,10 +15,7 @@ MIN_STEP_RAD, MAX_STEP_RAD = 0.3, 1.5
 def random_object(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.complex64]:
     """A transparent-to-slightly-absorbing object, complex64 [rows, cols], amplitude at most about 1."""
     step = rng.uniform(MIN_STEP_RAD, MAX_STEP_RAD)
-    if rng.random() < 0.6:
-        pattern = two_level_pattern(shape, rng)
-    else:
-        pattern = painted_pattern(shape, rng)
+    pattern = two_level_pattern(shape, rng) if rng.random() < 0.6 else painted_pattern(shape, rng)
     texture = smooth_texture(shape, rng.uniform(8, 60), rng)
     fine = smooth_texture(shape, rng.uniform(1.0, 2.5), rng)
     phase = step * pattern + rng.uniform(0, 0.25) * texture + rng.uniform(0, 0.05) * fine

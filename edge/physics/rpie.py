@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edge.physics.arrays import Complex, Float
 from edge.physics.diffraction import far_field
-from edge.physics.probe import flux, orthogonal_modes, probe_mask
+from edge.physics.probe import flux, orthogonal_modes, probe_intensity
 from edge.physics.subpixel import shift_phase
 
 
@@ -104,15 +104,17 @@ def _object_step(lit: Complex, change: Complex, alpha: float) -> Complex:
 
 
 def _transparent_amplitude(image: Complex, modes: Complex, corners: NDArray[np.int_]) -> float:
-    """Amplitude of the object's clearest lit parts, to be made 1: frames do not tell a bright probe from a bright object.
+    """Amplitude of the object's clearest lit parts, to be made 1.
 
-    Left alone, the two drift apart without limit.
+    Frames do not tell a bright probe from a bright object: left alone, the two drift apart without limit.
     """
-    lit = np.zeros(image.shape, dtype=bool)
-    mask = probe_mask(modes)
+    lit = np.zeros(image.shape)
+    intensity = probe_intensity(modes)
     for row, col in corners:
-        lit[row : row + mask.shape[0], col : col + mask.shape[1]] |= mask
-    return float(np.quantile(np.abs(image[lit]), 0.9))
+        lit[row : row + intensity.shape[0], col : col + intensity.shape[1]] += intensity
+    # The rim of the scan is lit by few patches, and noisy. A high quantile would be one of the noise; this one asks
+    # that the object be open over a quarter of its area.
+    return float(np.quantile(np.abs(image[lit > 0.5 * lit.max()]), 0.75))
 
 
 def _probe_step(patch: Complex, change: Complex, beta: float) -> Complex:

@@ -11,7 +11,7 @@ IR_VERSION = 8  # the oldest that this opset needs: any runtime of the last year
 
 
 def identity_graph(itemsize: int = 2) -> onnx.ModelProto:
-    """The ONNX model for frames of `itemsize` bytes a pixel: UINT8 [batch, height, width, itemsize] -> int32 [batch, 2].
+    """The ONNX model for frames of `itemsize` bytes: UINT8 [batch, height, width, itemsize] -> int32 [batch, 2].
 
     Weights of the positions come from cumulative sums of ones, so that one graph serves every frame size.
     """

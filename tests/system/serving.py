@@ -88,14 +88,14 @@ class Station:
 
 @contextmanager
 def station(
-    tmp_path: Path, protocol: str = "stream-v2", memory_mib: int = 4, triton_url: str | None = None
+    tmp_path: Path, protocol: str = "stream-v2", memory_mib: int = 4, settings: str = ""
 ) -> Iterator[Station]:
-    """A running `edge serve` with the identity model, its detector and its subscriber."""
+    """A running `edge serve` with the identity model, its detector and its subscriber; `settings` is more TOML."""
     with context() as ctx:
         detector = push(ctx)
         address = detector.bind("tcp://127.0.0.1:*")
-        config = CONFIG.format(protocol=protocol, address=address, memory_mib=memory_mib)
-        with data_plane(config, tmp_path, triton_url) as addresses:
+        config = CONFIG.format(protocol=protocol, address=address, memory_mib=memory_mib) + settings
+        with data_plane(config, tmp_path) as addresses:
             at = Station(ctx, detector, protocol, dict(addresses))
             try:
                 yield at
@@ -121,6 +121,14 @@ def descendants(pid: int) -> dict[int, str]:
         below |= found
         parents = set(found)
     return below
+
+
+def alive(pid: int) -> bool:
+    """Whether the process exists and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 20) -> None:

@@ -16,7 +16,9 @@ from streams.codecs import DECODERS
 from streams.messages import Compression
 from streams.simulator import Faults
 from streams.sockets import context, push
-from tests.system.serving import CONFIG, descendants, image, shared_memory, station, wait_until
+from tests.system.serving import CONFIG, alive, descendants, image, shared_memory, station, wait_until
+
+pytestmark = pytest.mark.usefixtures("triton")
 
 
 def right(ids, shape=(12, 10)) -> dict[int, list[int]]:
@@ -119,16 +121,8 @@ def test_nothing_is_left_behind(signum, tmp_path):
         assert len(family) >= 3
         assert shared_memory(at.addresses["pid"])
         os.kill(at.addresses["pid"], signum)
-        wait_until(lambda: not any(_alive(pid) for pid in family), "the end of every process")
+        wait_until(lambda: not any(alive(pid) for pid in family), "the end of every process")
         wait_until(lambda: not shared_memory(at.addresses["pid"]), "the removal of shared memory")
-
-
-def _alive(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_stopping_mid_series_publishes_the_account(tmp_path):

@@ -2,7 +2,6 @@
 
 import bz2
 import io
-import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -14,6 +13,7 @@ import tifffile
 
 from edge import scanformats
 from edge.scanfiles import ScanFileError, open_scan
+from tests.data import measured_data
 
 COUNTS = np.random.default_rng(0).poisson(3, (5, 12, 16))
 POSITIONS = np.arange(10.0).reshape(5, 2)
@@ -324,16 +324,8 @@ def test_an_index_outside_the_scan(tmp_path, index):
         scan.frame(index)
 
 
-def measured(name):
-    folder = Path(os.environ.get("EDGE_DATA", Path(__file__).parents[2] / "../shared/data"))
-    if not (folder / name).exists():
-        message = f"measured data are not at {folder / name}; EDGE_DATA names their folder"
-        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
-    return folder / name
-
-
 def test_measured_siemens_star():
-    path = measured("siemens_star/siemens-star-small.npz.bz2")
+    path = measured_data("siemens_star/siemens-star-small.npz.bz2")
     with bz2.open(path) as packed:
         stored = np.load(io.BytesIO(packed.read()))
     with open_scan(path) as scan:
@@ -345,7 +337,7 @@ def test_measured_siemens_star():
 
 
 def test_measured_near_field_cxi():
-    path = measured("ptycho_cxi/PETRAIII_P25_Near_Field_Ptycho.cxi")
+    path = measured_data("ptycho_cxi/PETRAIII_P25_Near_Field_Ptycho.cxi")
     with open_scan(path) as scan, h5py.File(path) as file:
         assert (scan.format, scan.count, scan.shape, scan.dtype) == ("cxi", 200, (100, 100), "uint32")
         stored = file["entry_1/instrument_1/detector_1/data"][()]
@@ -355,15 +347,15 @@ def test_measured_near_field_cxi():
 
 
 def test_measured_frames_of_2idd_and_a_tiff_that_holds_phases():
-    path = measured("ptychonn_2idd/frames.npz")
+    path = measured_data("ptychonn_2idd/frames.npz")
     with open_scan(path) as scan, np.load(path) as stored:
         assert (scan.count, scan.shape, scan.position_units) == (20, (512, 512), "m")
         np.testing.assert_array_equal(np.stack(list(scan)), stored["reciprocal"])
-    assert "fractions" in refusal(measured("ptychonn_2idd/gold_phase.tiff"))
+    assert "fractions" in refusal(measured_data("ptychonn_2idd/gold_phase.tiff"))
 
 
 def test_measured_powder_keeps_its_gap_flags():
-    path = measured("powder_ceria/ceria_pilatus2m.hdf5")
+    path = measured_data("powder_ceria/ceria_pilatus2m.hdf5")
     with open_scan(path) as scan, h5py.File(path) as file:
         stored = file["imageseries/images"][0]
         assert stored.min() < 0 and scan.origin == "centre"

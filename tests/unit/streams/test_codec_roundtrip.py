@@ -1,8 +1,6 @@
 """Both protocols, encoder to decoder: every compression and pixel type, damaged messages, measured frames."""
 
-import os
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ from edge.scanfiles import open_scan
 from streams.codecs import DECODERS, DEFAULT_PORTS, ENCODERS
 from streams.codecs.compression import decompress_into
 from streams.messages import Acquisition, CodecError, Compression, Frame, SeriesEnd, SeriesStart
+from tests.data import measured_data
 
 CARRIED = {
     "simplon-v1": [Compression.NONE, Compression.LZ4_BLOCK, Compression.BSLZ4],
@@ -125,14 +124,6 @@ def test_any_bytes_are_refused(data, protocol):
     assert caught.value.reason in REASONS
 
 
-def measured(name):
-    folder = Path(os.environ.get("EDGE_DATA", Path(__file__).parents[3] / "../shared/data"))
-    if not (folder / name).exists():
-        message = f"measured data are not at {folder / name}; EDGE_DATA names their folder"
-        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
-    return folder / name
-
-
 @pytest.mark.parametrize(
     "name",
     [
@@ -143,7 +134,7 @@ def measured(name):
     ],
 )
 def test_measured_frames_travel_bit_exactly(name):
-    with open_scan(measured(name)) as scan:
+    with open_scan(measured_data(name)) as scan:
         for protocol, compression in WAYS:
             encoder = ENCODERS[protocol](acquisition(scan.shape, scan.dtype, compression))
             decoder = DECODERS[protocol]("detector")

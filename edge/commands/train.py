@@ -1,0 +1,14 @@
+"""`edge train`: trains the shipped models. The training itself needs torch."""
+
+import click
+
+from edge.commands.lazy import Entry, LazyCommands
+
+ENTRIES = {
+    "ptycho": Entry("edge.training.ptycho:train_ptycho", "Diffraction to amplitude and phase (PtychoNN).", "train"),
+}
+
+
+@click.group(cls=LazyCommands, entries=ENTRIES)
+def train() -> None:
+    """Train the shipped models (needs the extra `train`)."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 MAX_AXES = 16
+MAX_NAME_CHARS = 64
 
 
 def position_in(user_data: Any) -> dict[str, float] | None:
@@ -23,7 +24,9 @@ def position_in(user_data: Any) -> dict[str, float] | None:
         return None
     read: dict[str, float] = {}
     for axis, value in position.items():
-        if not isinstance(axis, str) or isinstance(value, bool) or not isinstance(value, int | float):
+        if not isinstance(axis, str) or len(axis) > MAX_NAME_CHARS:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
             return None
         if not math.isfinite(value):
             return None

@@ -33,6 +33,9 @@ MAX_IMAGE_ID = 2**48
 MAX_HOLES = 65536
 """Holes remembered per channel. A sender that skips more often is not a detector (see `Arrival.REFUSED`)."""
 
+MAX_CHANNELS = 64
+"""Channels of a series that was not announced; detectors have a few thresholds."""
+
 
 class State(StrEnum):
     OPEN = "open"
@@ -47,7 +50,7 @@ class Arrival(StrEnum):
     DUPLICATE = "duplicate"
     LATE = "late"  # its series is closed
     UNEXPECTED = "unexpected"  # its id lies beyond the announced number of images
-    REFUSED = "refused"  # an impossible id, or so many holes that memory would not stay bounded
+    REFUSED = "refused"  # an impossible id, or more holes or channels than memory is given to
 
 
 class CloseReason(StrEnum):
@@ -107,6 +110,8 @@ class Series:
         if seen is None:
             if self.announced and self.start.channels:
                 return Arrival.UNEXPECTED
+            if len(self._seen) >= MAX_CHANNELS:
+                return Arrival.REFUSED
             seen = self._seen.setdefault(frame.channel, IntervalSet())
         if self._images is not None and frame.image_id >= self._images:
             return Arrival.UNEXPECTED

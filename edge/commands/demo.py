@@ -20,7 +20,9 @@ from streams.sockets import SocketError
 from streams.subscriber import NoAnswer
 
 REDRAW_EVERY = 12
-PICTURE_COLUMNS = 64
+MOST_COLUMNS = 72
+LINES_BELOW = 8
+"""What must fit on the screen under the picture."""
 
 
 @click.group()
@@ -84,7 +86,8 @@ def _watch(scan: PtychoScan, settings: live.Options, console: Console) -> live.F
         bar.update(task, completed=done)
         if console.is_terminal and done and (done % REDRAW_EVERY == 0 or done == scan.count):
             _, phase, _ = patches.stitcher.image()
-            shown.update(Group(picture(np.asarray(phase), PICTURE_COLUMNS), bar))
+            columns = min(MOST_COLUMNS, console.width - 2, 2 * (console.height - LINES_BELOW))
+            shown.update(Group(picture(np.asarray(phase), max(columns, 16)), bar))
 
     with shown:
         return live.run(scan, settings, starting, progress)

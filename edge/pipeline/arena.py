@@ -1,9 +1,12 @@
 """The shared memory of one source, carved into one lane per channel for the frames that are coming."""
 
-from edge.pipeline.slots import Lane, Memory, SlotState
+from edge.pipeline.slots import Lane, Memory
 
 ALIGNMENT = 64
 """Lanes start at a cache line."""
+
+MAX_SLOTS = 8192
+"""Slots of one lane at most: what is known of each slot is kept in ordinary memory, however small frames are."""
 
 
 class FrameTooLarge(ValueError):
@@ -39,7 +42,7 @@ class Arena:
             FrameTooLarge: the region does not hold one image of each channel.
         """
         share = self.region.nbytes // len(channels) // ALIGNMENT * ALIGNMENT
-        count = share // nbytes
+        count = min(share // nbytes, MAX_SLOTS)
         if count < 1:
             needed = -(-nbytes * len(channels) // 2**20)
             raise FrameTooLarge(
@@ -48,10 +51,7 @@ class Arena:
             )
         self._lanes = {channel: Lane(self.region, at * share, nbytes, count) for at, channel in enumerate(channels)}
 
-    def states(self) -> dict[SlotState, int]:
-        """How many slots are in which state."""
-        tally = dict.fromkeys(SlotState, 0)
-        for lane in self._lanes.values():
-            for slot in range(lane.count):
-                tally[lane.state(slot)] += 1
-        return tally
+    def usage(self) -> tuple[int, int]:
+        """Slots that are free, and slots that are not."""
+        free = sum(lane.free for lane in self._lanes.values())
+        return free, sum(lane.count for lane in self._lanes.values()) - free

@@ -155,8 +155,8 @@ class ServingLoop:
         self._tick_ns = now_ns
         for intake in self._intakes:
             intake.advance(now_ns, self._patience.grace_ns, self._patience.idle_ns)
-            for state, count in intake.arena.states().items():
-                self._totals.slots[intake.name, state] = count
+            free, taken = intake.arena.usage()
+            self._totals.slots[intake.name, "free"], self._totals.slots[intake.name, "taken"] = free, taken
         for runner in self._runners:
             self._totals.waiting[runner.route.name] = len(runner.queue)
             self._totals.requests_in_flight[runner.route.name] = runner.in_flight

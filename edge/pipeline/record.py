@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from edge.pipeline.account import RouteAccount, verdict
-from streams.codecs.results import SeriesEnded, SeriesStarted
+from streams.codecs.results import SeriesEnded, SeriesStarted, portable
 from streams.series import Series, State
 
 
@@ -40,8 +40,8 @@ class SeriesRecord:
             published_ns=0,
             expected=self.series.counts().expected,
             announced=self.series.announced,
-            header=dict(start.header),
-            user_data=start.user_data,
+            header=portable(dict(start.header)) or {},
+            user_data=portable(start.user_data),
         )
 
     def ended(self, route: str) -> SeriesEnded:

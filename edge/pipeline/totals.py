@@ -47,7 +47,7 @@ class Totals:
     batches: dict[str, Tally] = field(default_factory=dict)  # route
     waiting: dict[str, int] = field(default_factory=dict)  # route
     requests_in_flight: dict[str, int] = field(default_factory=dict)  # route
-    slots: dict[tuple[str, str], int] = field(default_factory=dict)  # source, streams slot state
+    slots: dict[tuple[str, str], int] = field(default_factory=dict)  # source, free or taken
     server_ready: bool = False
     server_epoch: int = 0
 

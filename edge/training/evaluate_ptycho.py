@@ -1,4 +1,4 @@
-"""`edge evaluate ptycho`: how good the served graph is on measured frames that its training never saw.
+"""`python -m edge.training.evaluate_ptycho`: how good the served graph is on measured frames that its training never saw.
 
 Runs `model.onnx` itself, with ONNX Runtime, on the frames of the test block (`split`), and judges every patch and the
 stitched image against a reference reconstruction of the whole scan. Needs no torch.
@@ -120,9 +120,9 @@ def evaluate(
 def evaluate_ptycho(scan_file: Path, reference: Path, model: Path, json_file: Path | None) -> None:
     """Judge the ptychography model on the test block of a measured scan."""
     try:
-        with_scan = open_scan(scan_file)
-        rows = _evaluate_scan(with_scan, load_reference(reference), model)
-        with_scan.close()
+        scan = open_scan(scan_file)
+        rows = _evaluate_scan(scan, load_reference(reference), model)
+        scan.close()
     except (ScanError, ScanFileError) as error:
         raise click.ClickException(str(error)) from error
     table = Table("figure", "value", "unit", "spread", "detail")
@@ -131,7 +131,11 @@ def evaluate_ptycho(scan_file: Path, reference: Path, model: Path, json_file: Pa
         table.add_row(row["name"], f"{row['value']:.4g}", row["unit"], spread, row["detail"])
     Console().print(table)
     if json_file is not None:
-        facts = {"machine": _machine(), "command": shlex.join(sys.argv), "rows": rows}
+        facts = {
+            "machine": _machine(),
+            "command": shlex.join(["python", "-m", "edge.training.evaluate_ptycho", *sys.argv[1:]]),
+            "rows": rows,
+        }
         json_file.write_text(json.dumps(facts, indent=2) + "\n")
 
 

@@ -16,6 +16,7 @@ from streams.messages import CodecError, Part
 
 VERSION = 1
 MAX_HEADER_BYTES = 1 << 20
+MAX_ATTACHED_BYTES = MAX_HEADER_BYTES // 4
 MAX_ARRAYS = 64
 DTYPES = frozenset(
     ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64")
@@ -168,6 +169,15 @@ def _array(spec: ArraySpec, part: Part) -> np.ndarray:
     if nbytes != len(part):
         raise CodecError("truncated", f"array {spec.name!r} needs {nbytes} bytes, its part has {len(part)}")
     return np.frombuffer(part, dtype).reshape(spec.shape)
+
+
+def portable(value: Any) -> Any:
+    """`value` where it can travel in a header, else None: a detector may attach anything, and it must not harm us."""
+    try:
+        packed = msgpack.packb(value, use_bin_type=True)
+    except (ValueError, OverflowError, TypeError, RecursionError):
+        return None
+    return value if packed is not None and len(packed) <= MAX_ATTACHED_BYTES else None
 
 
 def stamped(notice: Result | SeriesStarted | SeriesEnded, **fields: Any) -> Any:

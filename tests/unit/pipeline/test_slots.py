@@ -4,7 +4,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from edge.pipeline.arena import ALIGNMENT, Arena, FrameTooLarge
+from edge.pipeline.arena import ALIGNMENT, MAX_SLOTS, Arena, FrameTooLarge
 from edge.pipeline.slots import Lane, SlotState
 from tests.unit.pipeline.doubles import HeapMemory
 
@@ -111,7 +111,7 @@ def test_arena_is_drained_when_every_slot_is_free():
     arena.carve(("a",), 100)
     slot = arena.lanes["a"].acquire()
     assert not arena.drained
-    assert arena.states()[SlotState.FILLING] == 1
+    assert arena.usage() == (8, 1)
     arena.lanes["a"].fill(slot, 0)
     assert arena.drained
 
@@ -119,3 +119,9 @@ def test_arena_is_drained_when_every_slot_is_free():
 def test_a_frame_larger_than_the_memory_names_the_setting():
     with pytest.raises(FrameTooLarge, match="memory_mib"):
         Arena(HeapMemory("m", 1000), "eiger").carve(("a", "b"), 501)
+
+
+def test_tiny_frames_do_not_make_countless_slots():
+    arena = Arena(HeapMemory("m", 4 * MAX_SLOTS), "eiger")
+    arena.carve(("a",), 1)
+    assert arena.lanes["a"].count == MAX_SLOTS

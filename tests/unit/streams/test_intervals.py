@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,7 +35,7 @@ def test_neighbours_are_merged(ids: list[int]):
         intervals.add(value)
     pairs = intervals.intervals()
     assert intervals.runs == len(pairs)
-    assert all(left[1] < right[0] for left, right in zip(pairs, pairs[1:], strict=False))
+    assert all(left[1] < right[0] for left, right in pairwise(pairs))
 
 
 def test_memory_of_a_gapless_series_does_not_grow():

@@ -131,3 +131,18 @@ def test_garbage_at_the_handshake_is_a_codec_error(garbage):
 def test_handshake_limits(size):
     with pytest.raises(CodecError, match="too_large"):
         handshake.unpack_request(handshake.pack(handshake.Hello(b"x" * (size + 1))))
+
+
+@pytest.mark.parametrize("value", [None, "text", {"a": [1, 2.5, {"b": True}]}, 2**64 - 1])
+def test_what_can_travel_travels(value):
+    assert results.portable(value) == value
+
+
+DEEP: list = []
+for _ in range(2000):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize("value", [2**70, {"a": -(2**70)}, "\ud800", {"a": object()}, "x" * (1 << 20), DEEP])
+def test_what_cannot_travel_is_left_out(value):
+    assert results.portable(value) is None

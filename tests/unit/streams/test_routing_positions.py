@@ -40,6 +40,7 @@ def test_selection(route, wanted):
         ({"position": {"x": 1.0, "y": math.nan}}, None),
         ({"position": {"x": math.inf}}, None),
         ({"position": {1: 1.0}}, None),
+        ({"position": {"x" * 65: 1.0}}, None),
         ({"position": {str(i): 0 for i in range(MAX_AXES + 1)}}, None),
     ],
 )

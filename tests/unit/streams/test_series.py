@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.messages import Compression, Frame, SeriesEnd, SeriesStart
-from streams.series import Arrival, CloseReason, Series, SeriesBook, State
+from streams.series import MAX_CHANNELS, MAX_HOLES, Arrival, CloseReason, Series, SeriesBook, State
 
 GRACE, IDLE = 10, 100
 
@@ -130,3 +130,12 @@ def test_a_source_we_do_not_read_is_not_idle():
     series.touch(IDLE)
     series.advance(IDLE + 1, grace_ns=GRACE, idle_ns=IDLE)
     assert series.state is State.OPEN
+
+
+def test_memory_stays_bounded_whatever_comes():
+    series = Series(SeriesStart("det", "u", 7, None, ()), announced=False, now_ns=0)
+    arrivals = [series.take(frame(0, str(number)), 0) for number in range(MAX_CHANNELS + 1)]
+    assert arrivals == [Arrival.NEW] * MAX_CHANNELS + [Arrival.REFUSED]
+    series = opened(None, ())
+    arrivals = [series.take(frame(2 * number), 0) for number in range(MAX_HOLES + 1)]
+    assert arrivals[-2:] == [Arrival.NEW, Arrival.REFUSED]

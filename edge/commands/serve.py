@@ -89,14 +89,14 @@ def data_plane(config: configuration.Config, triton_url: str) -> Iterator[tuple[
         stack.callback(server.shutdown)
         addresses["metrics"] = f"http://{metrics_host}:{metrics_port}/metrics"
         namespace = stack.enter_context(Namespace())
-        arenas = {
-            source.name: Arena(namespace.region(f"frames-{at}", source.memory_mib << 20), source.name)
-            for at, source in enumerate(config.source)
-        }
+        frames = [namespace.region(f"frames-{at}", source.memory_mib << 20) for at, source in enumerate(config.source)]
         runners, outputs = _runners(config, namespace)
-        regions = (*(arena.region for arena in arenas.values()), *outputs)
+        regions = (*frames, *outputs)
         stack.enter_context(Supervisor(_plan(config, triton_url, namespace, regions), events.put))
-        intakes = [_intake(ctx, source, arenas[source.name], runners, totals) for source in config.source]
+        intakes = [
+            _intake(ctx, source, Arena(region, source.name), runners, totals)
+            for source, region in zip(config.source, frames, strict=True)
+        ]
         patience = Patience(
             grace_ns=int(config.series.grace_s * NANOSECOND),
             idle_ns=int(config.series.idle_s * NANOSECOND),

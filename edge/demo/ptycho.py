@@ -101,7 +101,7 @@ class Detector(threading.Thread):
         self._aborted = threading.Event()
 
     def run(self) -> None:
-        sender = Sender(self, self._rate_hz, sleep=self._aborted.wait)
+        sender = Sender(self, self._rate_hz, sleep=self._pause)
         try:
             sender.send(self._simulation.messages(), self._count)
         except SimulatorError as error:
@@ -117,6 +117,9 @@ class Detector(threading.Thread):
         """Stop sending, if it still does; afterwards nobody uses the socket."""
         self._aborted.set()
         self.join()
+
+    def _pause(self, seconds: float) -> None:
+        self._aborted.wait(seconds)
 
     def _count(self, sent: int) -> None:
         self.sent = sent

@@ -71,9 +71,7 @@ def simulated(seed: int, frames: int | None) -> PtychoScan:
     positions = scan.positions[:count]
     reference = Reference(scan.truth, positions, np.arange(count))
     name = f"a simulated scan (seed {seed})"
-    return PtychoScan(
-        name, count, (FRAME_PX, FRAME_PX), "uint16", scan.frames.__getitem__, positions, probe, reference
-    )
+    return PtychoScan(name, count, (FRAME_PX, FRAME_PX), "uint16", scan.frames.__getitem__, positions, probe, reference)
 
 
 def measured(path: Path, reference: Path | None, frames: int | None) -> PtychoScan:

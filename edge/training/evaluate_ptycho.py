@@ -1,4 +1,6 @@
-"""`python -m edge.training.evaluate_ptycho`: how good the served graph is on measured frames that its training never saw.
+"""How good the served graph is on measured frames that its training never saw.
+
+    python -m edge.training.evaluate_ptycho --scan FILE --reference FILE
 
 Runs `model.onnx` itself, with ONNX Runtime, on the frames of the test block (`split`), and judges every patch and the
 stitched image against a reference reconstruction of the whole scan. Needs no torch.
@@ -131,11 +133,8 @@ def evaluate_ptycho(scan_file: Path, reference: Path, model: Path, json_file: Pa
         table.add_row(row["name"], f"{row['value']:.4g}", row["unit"], spread, row["detail"])
     Console().print(table)
     if json_file is not None:
-        facts = {
-            "machine": _machine(),
-            "command": shlex.join(["python", "-m", "edge.training.evaluate_ptycho", *sys.argv[1:]]),
-            "rows": rows,
-        }
+        command = shlex.join(["python", "-m", "edge.training.evaluate_ptycho", *sys.argv[1:]])
+        facts = {"machine": _machine(), "command": command, "rows": rows}
         json_file.write_text(json.dumps(facts, indent=2) + "\n")
 
 

@@ -87,9 +87,7 @@ class Station:
 
 
 @contextmanager
-def station(
-    tmp_path: Path, protocol: str = "stream-v2", memory_mib: int = 4, settings: str = ""
-) -> Iterator[Station]:
+def station(tmp_path: Path, protocol: str = "stream-v2", memory_mib: int = 4, settings: str = "") -> Iterator[Station]:
     """A running `edge serve` with the identity model, its detector and its subscriber; `settings` is more TOML."""
     with context() as ctx:
         detector = push(ctx)

@@ -28,8 +28,8 @@ def phase_error(image: np.ndarray) -> float:
 
 def test_with_the_true_probe_the_object_is_recovered() -> None:
     state, residuals = last(Settings(12, alpha=0.2, step=1.0, probe_from=99), MODES)
-    assert residuals[-1] < 0.1 * residuals[0]
-    assert phase_error(state.image) < 0.02
+    assert residuals[-1] < 0.05 * residuals[0]
+    assert phase_error(state.image) < 0.01
 
 
 def test_the_probe_is_recovered_with_the_object() -> None:

@@ -13,6 +13,7 @@ ENTRIES = {
     "demo": Entry("edge.commands.demo:demo", "Run a complete experiment on this machine."),
     "doctor": Entry("edge.commands.doctor:doctor", "Check that this machine can run everything."),
     "models": Entry("edge.commands.models:models", "List the models; build a repository for a Triton of your own."),
+    "evaluate": Entry("edge.commands.evaluate:evaluate", "Judge the shipped models on measured data."),
     "train": Entry("edge.commands.train:train", "Train the shipped models (needs the extra `train`)."),
 }
 

@@ -49,7 +49,7 @@ def table(outcome: Mapping[str, Any]) -> Table:
         rows.add_row("latency, received to published", f"p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms")
     if "phase_mae_rad" in outcome:
         rows.add_row(
-            f"phase error of {outcome['judged_frames']} held-out frames",
+            f"phase error of {outcome['judged_frames']} frames never seen in training",
             f"{outcome['phase_mae_rad']:.3f} rad (a constant guess: {outcome['phase_mae_constant_rad']:.3f})",
         )
     if "stitched_phase_mae_rad" in outcome:

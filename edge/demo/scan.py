@@ -1,6 +1,5 @@
 """What a ptychography demo streams: a simulated scan, or a measured one with the reference that belongs to it."""
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,12 +15,13 @@ from edge.physics.demo_scene import demo_scan
 from edge.physics.judging import PatchJudge, mean_errors, stitched_errors
 from edge.physics.probe import load_probe, probe_intensity, probe_mask
 from edge.physics.stitching import Canvas, canvas_for
+from edge.reference import load_reference
 from edge.scanfiles import open_scan
-from edge.training.split import block_split
+from edge.training.split import block_split, fingerprint
 
 SIMULATED_FRAMES = 400
 REFERENCE_NAME = "reference_rpie_3modes.npz"
-"""A reconstruction beside a measured scan: `O` complex [rows, cols]; `ip` + `fr`, the positions in it."""
+"""A reconstruction that lies beside a measured scan under this name is compared with (`edge.reference`)."""
 
 INSIDE = slice(OFFSET_PX, OFFSET_PX + PATCH_PX)
 
@@ -31,7 +31,7 @@ class ScanError(ValueError):
 
 
 @dataclass(frozen=True)
-class Reference:
+class Truth:
     """What the object is known, or believed, to look like."""
 
     image: NDArray[np.complex64]  # [rows, cols]
@@ -50,7 +50,7 @@ class PtychoScan:
     frame: Callable[[int], NDArray[Any]]
     positions: NDArray[np.float64]  # [n, 2] (row, col) pixels of each full patch's first pixel
     probe: NDArray[np.complex64]  # [modes, height, width]
-    reference: Reference | None
+    reference: Truth | None
 
     @property
     def canvas(self) -> Canvas:
@@ -69,7 +69,7 @@ def simulated(seed: int, frames: int | None) -> PtychoScan:
     scan = demo_scan(probe, SIMULATED_FRAMES, np.random.default_rng(seed))
     count = min(frames or len(scan.frames), len(scan.frames))
     positions = scan.positions[:count]
-    reference = Reference(scan.truth, positions, np.arange(count))
+    reference = Truth(scan.truth, positions, np.arange(count))
     name = f"a simulated scan (seed {seed})"
     return PtychoScan(name, count, (FRAME_PX, FRAME_PX), "uint16", scan.frames.__getitem__, positions, probe, reference)
 
@@ -155,26 +155,17 @@ def _shipped_probe() -> NDArray[np.complex64]:
     return load_probe(version_folder("ptycho") / "probe.npy")
 
 
-def _read_reference(path: Path, positions: NDArray[np.float64], count: int) -> Reference:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            image, in_image = stored["O"].astype(np.complex64), stored["ip"] + stored["fr"]
-    except (OSError, KeyError, ValueError) as error:
-        raise ScanError(f"{path} is no reference: it needs the arrays O, ip and fr ({error})") from error
-    if image.ndim != 2 or in_image.shape != positions.shape:
-        raise ScanError(f"{path} is a reference of {len(in_image)} frames, the scan has {len(positions)}")
+def _read_reference(path: Path, positions: NDArray[np.float64], count: int) -> Truth:
+    reference = load_reference(path)
+    if reference.positions.shape != positions.shape:
+        raise ScanError(f"{path} is a reference of {len(reference.positions)} frames, the scan has {len(positions)}")
     judged = _held_out(positions)
-    return Reference(image, in_image[:count].astype(np.float64), judged[judged < count])
+    return Truth(reference.image, reference.positions[:count], judged[judged < count])
 
 
 def _held_out(positions: NDArray[np.float64]) -> NDArray[np.intp]:
     """Frames that share no pixel with those the shipped probe was retrieved from: all, of any other scan."""
     card = json.loads((version_folder("ptycho") / "card.json").read_text())["probe_scan"]
-    if positions_sha256(positions) != card["positions_sha256"]:
+    if fingerprint(positions) != card["positions_sha256"]:
         return np.arange(len(positions))
     return block_split(positions, card["patch_px"], card["test_fraction"]).test
-
-
-def positions_sha256(positions: NDArray[np.float64]) -> str:
-    """By which a scan is known again."""
-    return hashlib.sha256(np.ascontiguousarray(np.round(positions, 3), "<f8").tobytes()).hexdigest()

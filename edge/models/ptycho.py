@@ -3,7 +3,8 @@
 After PtychoNN (Cherukara et al., Appl. Phys. Lett. 117, 044103, 2020, doi 10.1063/5.0013065), in one pass and without
 positions. How to read it:
 
-* In: 128 x 128 counts, the beam in the centre of the image (`fftshift`ed). The graph crops the central 96 x 96 pixels,
+* In: 128 x 128 counts, the beam in the centre of the image (`fftshift`ed) as in training: a beam one pixel off more
+  than doubles the error. The graph crops the central 96 x 96 pixels,
   which hold 99.8 % of the counts, and normalises to their sum. It does not bin: the field of view in the object stays
   the full 128 pixels of the scan, and the pixel of the output is the pixel of the scan positions,
   wavelength x distance / (128 x detector pixel).

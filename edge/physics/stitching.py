@@ -143,9 +143,10 @@ class Stitcher:
     def refine(self, sweeps: int = 10) -> None:
         """Solves each patch's constant again, against the sum of all others, `sweeps` times.
 
-        Takes out the drift of a long row of patches, each of which was matched to its predecessors alone: for the
-        measured star's test frames the stitched phase error falls from 0.17 to 0.14 rad in 10 sweeps and 0.12 in 30,
-        at about 0.03 ms a patch and sweep. Raises RuntimeError when patches were not kept.
+        Makes the image all but independent of the order in which patches came. On the measured star's test frames 30
+        sweeps, 0.03 ms a patch each, take the stitched phase error of a shuffled scan from 0.099 to 0.075 rad; a scan
+        in its own order, which has little drift to lose, goes from 0.066 to 0.073. Raises RuntimeError when patches
+        were not kept.
         """
         if self._kept is None:
             raise RuntimeError("the stitcher was not told to keep patches: Stitcher(..., refinable=True)")

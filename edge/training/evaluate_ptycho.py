@@ -1,9 +1,10 @@
 """How good the served graph is on measured frames that its training never saw.
 
-    python -m edge.training.evaluate_ptycho --scan FILE --reference FILE
+    edge evaluate ptycho --scan FILE --reference FILE
 
 Runs `model.onnx` itself, with ONNX Runtime, on the frames of the test block (`split`), and judges every patch and the
-stitched image against a reference reconstruction of the whole scan. Needs no torch.
+stitched image against a reference reconstruction of the whole scan. Beside it: the training block, and a beam that
+is off centre. Needs no torch.
 """
 
 import json
@@ -13,7 +14,6 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypedDict
 
@@ -23,11 +23,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from edge.inference.repository import version_folder
 from edge.models.ptycho import FRAME_PX, OFFSET_PX, PATCH_PX
 from edge.physics.arrays import Complex, Float
-from edge.physics.judging import PatchJudge, mean_errors, stitched_errors
+from edge.physics.judging import Errors, PatchJudge, mean_errors, stitched_errors
 from edge.physics.probe import load_probe, probe_intensity, probe_mask
 from edge.physics.stitching import Stitcher, canvas_for
+from edge.reference import Reference, load_reference
 from edge.scanfiles import Scan, ScanFileError, open_scan
 from edge.training.scan_probe import ScanError, pixel_positions
 from edge.training.split import block_split
@@ -44,24 +46,6 @@ class Row(TypedDict):
     unit: str
     spread: float | None  # standard deviation over frames
     detail: str
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A reconstruction to compare with: `image` complex [rows, cols], and where in it each frame's patch begins."""
-
-    image: Complex
-    positions: NDArray[np.float64]  # [n, 2] (row, col) pixels
-
-
-def load_reference(path: Path) -> Reference:
-    """Reads `O` (object), `ip` and `fr` (whole and fractional position of each patch) from an `.npz` file.
-
-    `fr` moves the probe towards larger indices, so that a patch begins at `ip + fr`; with the opposite sign the
-    residual of the measured star rises by half.
-    """
-    with np.load(path, allow_pickle=False) as data:
-        return Reference(data["O"], data["ip"] + data["fr"])
 
 
 def session_predict(path: Path) -> Predict:
@@ -107,7 +91,7 @@ def evaluate(
         _row("phase_mae_constant_rad", mean.phase_mae_constant_rad, "rad", "the best constant guess"),
         _row("amplitude_mae", mean.amplitude_mae, "1", lit),
         _row("amplitude_mae_constant", mean.amplitude_mae_constant, "1", "the best constant guess"),
-        _row("stitched_phase_mae_rad", refined.phase_mae_rad, "rad", f"constants refined, {REFINE_SWEEPS} sweeps"),
+        _row("stitched_phase_mae_rad", refined.phase_mae_rad, "rad", f"whatever the order, {REFINE_SWEEPS} sweeps"),
         _row("stitched_live_phase_mae_rad", live.phase_mae_rad, "rad", "as stitched on arrival"),
         _row("stitched_phase_mae_constant_rad", live.phase_mae_constant_rad, "rad", "the best constant guess"),
         _row("inference_ms", 1e3 * float(np.median(seconds)), "ms", "median a frame, ONNX Runtime, one thread"),
@@ -117,14 +101,13 @@ def evaluate(
 @click.command("ptycho")
 @click.option("--scan", "scan_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
 @click.option("--reference", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
-@click.option("--model", type=click.Path(exists=True, file_okay=False, path_type=Path), default="model_repo/ptycho/1")
+@click.option("--model", type=click.Path(exists=True, file_okay=False, path_type=Path), help="[default: as shipped]")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Also write the rows here.")
-def evaluate_ptycho(scan_file: Path, reference: Path, model: Path, json_file: Path | None) -> None:
+def evaluate_ptycho(scan_file: Path, reference: Path, model: Path | None, json_file: Path | None) -> None:
     """Judge the ptychography model on the test block of a measured scan."""
     try:
-        scan = open_scan(scan_file)
-        rows = _evaluate_scan(scan, load_reference(reference), model)
-        scan.close()
+        with open_scan(scan_file) as scan:
+            rows = _evaluate_scan(scan, load_reference(reference), model or version_folder("ptycho"))
     except (ScanError, ScanFileError) as error:
         raise click.ClickException(str(error)) from error
     table = Table("figure", "value", "unit", "spread", "detail")
@@ -133,16 +116,38 @@ def evaluate_ptycho(scan_file: Path, reference: Path, model: Path, json_file: Pa
         table.add_row(row["name"], f"{row['value']:.4g}", row["unit"], spread, row["detail"])
     Console().print(table)
     if json_file is not None:
-        command = shlex.join(["python", "-m", "edge.training.evaluate_ptycho", *sys.argv[1:]])
+        command = shlex.join(["edge", *sys.argv[1:]])
         facts = {"machine": _machine(), "command": command, "rows": rows}
         json_file.write_text(json.dumps(facts, indent=2) + "\n")
 
 
 def _evaluate_scan(scan: Scan, reference: Reference, model: Path) -> list[Row]:
-    test = block_split(pixel_positions(scan), FRAME_PX).test
-    frames = np.stack([scan.frame(int(index)) for index in test])
-    modes = load_probe(model / "probe.npy")
-    return evaluate(frames, reference.positions[test], session_predict(model / "model.onnx"), modes, reference.image)
+    split = block_split(pixel_positions(scan), FRAME_PX)
+    modes, predict = load_probe(model / "probe.npy"), session_predict(model / "model.onnx")
+    test = _frames(scan, split.test)
+    rows = evaluate(test, reference.positions[split.test], predict, modes, reference.image)
+
+    def judged(name: str, frames: NDArray[np.uint16], chosen: NDArray[np.intp], detail: str) -> list[Row]:
+        errors = _judge(frames, reference.positions[chosen], predict, modes, reference.image)
+        constant = _row(f"{name}_constant_rad", errors.phase_mae_constant_rad, "rad", "the best constant guess")
+        return [_row(f"{name}_rad", errors.phase_mae_rad, "rad", detail), constant]
+
+    off_centre = np.roll(test, 1, axis=1)
+    rows += judged("off_centre_phase_mae", off_centre, split.test, "test frames, the beam one pixel off in rows")
+    training = _frames(scan, split.training)
+    return rows + judged("training_block_phase_mae", training, split.training, "the frames that the probe came from")
+
+
+def _judge(
+    frames: NDArray[np.uint16], positions: Float, predict: Predict, modes: Complex, reference: Complex
+) -> Errors:
+    inside = slice(OFFSET_PX, OFFSET_PX + PATCH_PX)
+    judge = PatchJudge(reference, probe_mask(modes)[inside, inside], OFFSET_PX)
+    return mean_errors(judge(*predict(frame), at) for frame, at in zip(frames, positions, strict=True))
+
+
+def _frames(scan: Scan, chosen: NDArray[np.intp]) -> NDArray[np.uint16]:
+    return np.stack([scan.frame(int(index)) for index in chosen])
 
 
 def _row(name: str, value: float, unit: str, detail: str, spread: float | None = None) -> Row:
@@ -151,7 +156,3 @@ def _row(name: str, value: float, unit: str, detail: str, spread: float | None =
 
 def _machine() -> str:
     return f"{platform.machine()}, {os.cpu_count()} cores, no GPU used, Python {platform.python_version()}"
-
-
-if __name__ == "__main__":
-    evaluate_ptycho()

@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false
 """Writes the trained network as ONNX and checks it against torch."""
 
 import warnings

@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false
 """The training loop: as many steps as a given time allows."""
 
 import time

@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false
 """The network behind `ptycho`, and the part of the graph that turns a detector's bytes into its input."""
 
 from typing import cast

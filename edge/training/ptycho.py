@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false
 """`edge train ptycho`: from a measured scan to a model that can be served.
 
 Only the probe and the flux come from the scan, and those from its training block alone (`split`). What the network
@@ -14,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from edge.models.ptycho import FRAME_PX
+from edge.inference.canary import write_canary
+from edge.models.ptycho import CROP_PX, FRAME_PX, SPEC
 from edge.physics.probe import flux, save_probe
 from edge.scanfiles import Scan, ScanFileError, open_scan
 from edge.training.export import export
@@ -22,7 +24,9 @@ from edge.training.fit import Schedule, Step, fit
 from edge.training.frames import TrainingSet, patch_weight, simulated_set
 from edge.training.network import parameters
 from edge.training.scan_probe import ScanError, pixel_positions, scan_probe
-from edge.training.split import block_split
+from edge.training.split import TEST_FRACTION, block_split, fingerprint
+
+CANARY_FRAMES = 2
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,9 @@ class Recipe:
 
 
 def train(scan: Scan, recipe: Recipe, out: Path, progress: Progress) -> list[Step]:
-    """Writes `model.onnx`, `probe.npy` and `training.json` to `out`; returns the course of the training.
+    """Writes a version folder of the model repository to `out`: graph, probe, canary and card.
+
+    Returns the course of the training.
 
     Raises ScanError when the scan lacks positions or a probe or has other frames than the model takes.
     """
@@ -59,6 +65,9 @@ def train(scan: Scan, recipe: Recipe, out: Path, progress: Progress) -> list[Ste
     save_probe(out / "probe.npy", modes)
     frames = np.stack([scan.frame(int(index)) for index in split.training[:4]]).astype("<u2")
     difference = export(net, out / "model.onnx", frames.view(np.uint8).reshape(*frames.shape, 2))
+    border = (FRAME_PX - CROP_PX) // 2
+    known = np.pad(data.crops[:CANARY_FRAMES], ((0, 0), (border, border), (border, border)))
+    write_canary(out, SPEC, np.minimum(known, 253).astype(np.uint8))
     facts = {
         **asdict(recipe),
         "training_frames": len(split.training),
@@ -68,7 +77,13 @@ def train(scan: Scan, recipe: Recipe, out: Path, progress: Progress) -> list[Ste
         "onnx_minus_torch": difference,
         "last": asdict(steps[-1]) if steps else None,
     }
-    (out / "training.json").write_text(json.dumps(facts, indent=2) + "\n")
+    assert scan.positions is not None
+    probe_scan = {
+        "positions_sha256": fingerprint(scan.positions),
+        "patch_px": FRAME_PX,
+        "test_fraction": TEST_FRACTION,
+    }
+    (out / "card.json").write_text(json.dumps({"probe_scan": probe_scan, "training": facts}, indent=2) + "\n")
     return steps
 
 
@@ -87,15 +102,13 @@ def train_ptycho(
     out.mkdir(parents=True, exist_ok=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     try:
-        scan = open_scan(scan_file)
-        with Progress(*columns) as progress:
+        with open_scan(scan_file) as scan, Progress(*columns) as progress:
             steps = train(scan, Recipe(minutes, seed, simulated, threads), out, progress)
-        scan.close()
     except (ScanError, ScanFileError) as error:
         raise click.ClickException(str(error)) from error
     if curve:
         draw_curve(steps, out.with_suffix(".png"))
-    click.echo((out / "training.json").read_text(), nl=False)
+    click.echo((out / "card.json").read_text(), nl=False)
 
 
 def draw_curve(steps: list[Step], path: Path) -> None:
@@ -123,7 +136,3 @@ def _probe(scan: Scan, chosen: NDArray[np.intp], rng: np.random.Generator, progr
 def _simulated(modes: NDArray[np.complex64], count: int, rng: np.random.Generator, progress: Progress) -> TrainingSet:
     task = progress.add_task("simulated frames", total=count)
     return simulated_set(modes, count, rng, lambda done: progress.update(task, completed=done))
-
-
-if __name__ == "__main__":
-    train_ptycho()

@@ -6,12 +6,12 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from edge.inference.repository import version_folder
 from edge.inference.variants import variant
-from tests.unit.models.data import ROOT
 
 
 def shipped(name: str) -> bytes:
-    return (ROOT / "model_repo" / name / "1" / "model.onnx").read_bytes()
+    return (version_folder(name) / "model.onnx").read_bytes()
 
 
 @cache

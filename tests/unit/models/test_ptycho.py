@@ -2,6 +2,7 @@ import numpy as np
 import onnx
 import pytest
 
+from edge.inference.repository import version_folder
 from edge.models.ptycho import CROP_PX, FRAME_PX, OFFSET_PX, PATCH_PX, SPEC
 from edge.models.registry import MODELS
 from edge.models.spec import BYTE_WEIGHTS, SENTINEL_FROM
@@ -9,14 +10,15 @@ from edge.physics.demo_scene import demo_scan
 from edge.physics.judging import PatchJudge, mean_errors, stitched_errors
 from edge.physics.probe import flux, load_probe, probe_intensity, probe_mask
 from edge.physics.stitching import Stitcher, canvas_for
+from edge.reference import load_reference
 from edge.scanfiles import open_scan
-from edge.training.evaluate_ptycho import evaluate, load_reference, session_predict
+from edge.training.evaluate_ptycho import evaluate, session_predict
 from edge.training.scan_probe import pixel_positions
 from edge.training.split import block_split
-from tests.unit.models.data import ROOT, measured
+from tests.data import measured_data
 from tests.unit.models.graphs import as_bytes, session, shipped
 
-VERSION = ROOT / "model_repo" / "ptycho" / "1"
+VERSION = version_folder("ptycho")
 MODES = load_probe(VERSION / "probe.npy")
 INSIDE = slice(OFFSET_PX, OFFSET_PX + PATCH_PX)
 
@@ -123,13 +125,13 @@ def test_an_object_it_was_not_trained_on_is_recovered(exposure: float) -> None:
 
 def test_the_shipped_probe_is_that_of_the_measured_scan() -> None:
     assert MODES.shape == (3, FRAME_PX, FRAME_PX)
-    with open_scan(measured("siemens_star/siemens-star-small.npz.bz2")) as scan:
+    with open_scan(measured_data("siemens_star/siemens-star-small.npz.bz2")) as scan:
         counts = np.mean([scan.frame(index).sum() for index in range(50)])
     assert flux(MODES) == pytest.approx(counts, rel=0.2)
 
 
 def test_training_and_test_patches_share_no_pixel() -> None:
-    with open_scan(measured("siemens_star/siemens-star-small.npz.bz2")) as scan:
+    with open_scan(measured_data("siemens_star/siemens-star-small.npz.bz2")) as scan:
         positions = pixel_positions(scan)
     split = block_split(positions, FRAME_PX)
     assert len(split.test) >= 100
@@ -147,8 +149,8 @@ def test_a_scan_too_small_to_split_is_refused() -> None:
 
 
 def test_measured_frames_that_training_never_saw_are_recovered() -> None:
-    reference = load_reference(measured("siemens_star/reference_rpie_3modes.npz"))
-    with open_scan(measured("siemens_star/siemens-star-small.npz.bz2")) as scan:
+    reference = load_reference(measured_data("siemens_star/reference_rpie_3modes.npz"))
+    with open_scan(measured_data("siemens_star/siemens-star-small.npz.bz2")) as scan:
         test = block_split(pixel_positions(scan), FRAME_PX).test
         frames = np.stack([scan.frame(int(index)) for index in test])
     rows = evaluate(frames, reference.positions[test], session_predict(VERSION / "model.onnx"), MODES, reference.image)

@@ -115,6 +115,11 @@ def parse(plain: dict[str, Any]) -> Config:
     _check_names("route", [route.name for route in config.route])
     for source in config.source:
         check_address(source.address, f"source {source.name!r}: address")
+        if not source.bind and "*" in source.address:
+            raise ConfigError(f"source {source.name!r}: cannot connect to {source.address!r}; name host and port")
+    addresses = [source.address for source in config.source]
+    if len(set(addresses)) < len(addresses):
+        raise ConfigError("two sources have the same address; each would get every other frame only")
     for route in config.route:
         _check_route(route, config)
     check_address(config.results.publish, "results.publish")

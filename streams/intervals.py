@@ -17,10 +17,6 @@ class IntervalSet:
     def __len__(self) -> int:
         return self._size
 
-    def __contains__(self, value: int) -> bool:
-        at = bisect_right(self._starts, value) - 1
-        return at >= 0 and value < self._stops[at]
-
     def add(self, value: int) -> bool:
         """Put `value` in; False where it was in already."""
         starts, stops = self._starts, self._stops
@@ -56,16 +52,25 @@ class IntervalSet:
         """The members as [start, stop) pairs in order."""
         return list(zip(self._starts, self._stops, strict=True))
 
-    def holes(self, stop: int) -> list[tuple[int, int]]:
-        """The ids below `stop` that are not members, as [start, stop) pairs in order."""
-        holes = []
+    def fold(self) -> int:
+        """Fill the lowest hole between members, to keep memory bounded; how many ids that took. 0 without a hole."""
+        if len(self._starts) < 2:
+            return 0
+        filled = self._starts[1] - self._stops[0]
+        del self._stops[0], self._starts[1]
+        self._size += filled
+        return filled
+
+    def holes(self, stop: int, most: int | None = None) -> list[tuple[int, int]]:
+        """The first `most` runs of ids below `stop` that are not members, as [start, stop) pairs in order."""
+        holes: list[tuple[int, int]] = []
         at = 0
-        for start, end in self.intervals():
-            if start >= stop:
+        for start, end in zip(self._starts, self._stops, strict=True):
+            if start >= stop or (most is not None and len(holes) >= most):
                 break
             if start > at:
                 holes.append((at, start))
             at = end
-        if at < stop:
+        if at < stop and (most is None or len(holes) < most):
             holes.append((at, stop))
         return holes

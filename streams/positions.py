@@ -10,12 +10,14 @@ from typing import Any
 
 MAX_AXES = 16
 MAX_NAME_CHARS = 64
+LARGEST = 2**63
+"""No motor is farther away, in any unit; integers beyond what a float holds would not even compare."""
 
 
 def position_in(user_data: Any) -> dict[str, float] | None:
     """The position by axis name, or None where `user_data` holds none that can be trusted.
 
-    A position with a value that is no finite number is none at all: it is never guessed in part.
+    A position with a value that is no finite number is none at all: it is never taken in part.
     """
     if not isinstance(user_data, Mapping):
         return None
@@ -24,11 +26,9 @@ def position_in(user_data: Any) -> dict[str, float] | None:
         return None
     read: dict[str, float] = {}
     for axis, value in position.items():
-        if not isinstance(axis, str) or len(axis) > MAX_NAME_CHARS:
+        if not isinstance(axis, str) or len(axis) > MAX_NAME_CHARS or isinstance(value, bool):
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return None
-        if not math.isfinite(value):
+        if not isinstance(value, int | float) or abs(value) > LARGEST or not math.isfinite(value):
             return None
         read[axis] = float(value)
     return read

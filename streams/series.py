@@ -20,6 +20,7 @@ A series also closes when the detector starts another one, and when nothing came
 There is no clock here: every call is told the time (monotonic nanoseconds).
 """
 
+from collections import deque
 from enum import StrEnum
 
 import msgspec
@@ -30,8 +31,8 @@ from streams.messages import Frame, SeriesEnd, SeriesStart
 MAX_IMAGE_ID = 2**48
 """No detector counts so far; an id beyond it is a corrupt header."""
 
-MAX_HOLES = 65536
-"""Holes remembered per channel. A sender that skips more often is not a detector (see `Arrival.REFUSED`)."""
+MAX_RUNS = 65536
+"""Runs of ids remembered a series. Beyond, the oldest hole is missing for good, and what comes for it is late."""
 
 MAX_CHANNELS = 64
 """Channels of a series that was not announced; detectors have a few thresholds."""
@@ -48,9 +49,9 @@ class Arrival(StrEnum):
 
     NEW = "new"
     DUPLICATE = "duplicate"
-    LATE = "late"  # its series is closed
+    LATE = "late"  # its series is closed, or its place was given up
     UNEXPECTED = "unexpected"  # its id lies beyond the announced number of images
-    REFUSED = "refused"  # an impossible id, or more holes or channels than memory is given to
+    REFUSED = "refused"  # an impossible id, or more channels than memory is given to
 
 
 class CloseReason(StrEnum):
@@ -85,11 +86,27 @@ class Series:
         self.start = start
         self.state = State.OPEN
         self.close_reason: CloseReason | None = None
-        self._images = start.expected  # per channel
+        self._images = _believable(start.expected)  # per channel
         self._seen = {channel: IntervalSet() for channel in start.channels}
+        self._given_up: dict[str, int] = {}  # by channel: ids below this one are not waited for
+        self._folded = 0  # how many ids were given up
         self._counts = dict.fromkeys(Arrival, 0)
         self._touched_ns = now_ns
         self._ending_since_ns = 0
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Announced and seen."""
+        return tuple(self._seen)
+
+    def announce(self, start: SeriesStart) -> None:
+        """The start message came after the first frames: another connection let them overtake it."""
+        self.start, self.announced = start, True
+        for channel in start.channels:
+            self._seen.setdefault(channel, IntervalSet())
+        images = _believable(start.expected)
+        contradicted = images is not None and any(seen.end > images for seen in self._seen.values())
+        self._images = None if contradicted else images
 
     def take(self, frame: Frame, now_ns: int) -> Arrival:
         """Enter one frame by its absolute id."""
@@ -115,9 +132,12 @@ class Series:
             seen = self._seen.setdefault(frame.channel, IntervalSet())
         if self._images is not None and frame.image_id >= self._images:
             return Arrival.UNEXPECTED
-        if seen.runs >= MAX_HOLES:
-            return Arrival.REFUSED
-        return Arrival.NEW if seen.add(frame.image_id) else Arrival.DUPLICATE
+        if not seen.add(frame.image_id):
+            return Arrival.LATE if frame.image_id < self._given_up.get(frame.channel, 0) else Arrival.DUPLICATE
+        if seen.runs > MAX_RUNS // len(self._seen):
+            self._folded += seen.fold()
+            self._given_up[frame.channel] = seen.intervals()[0][1]
+        return Arrival.NEW
 
     def end(self, now_ns: int) -> None:
         """The detector said that the series is over."""
@@ -129,8 +149,8 @@ class Series:
             self.state, self._ending_since_ns = State.ENDING, now_ns
 
     def touch(self, now_ns: int) -> None:
-        """Restart the idle time: it is we who do not listen at present."""
-        self._touched_ns = now_ns
+        """Restart the idle time and the grace period: it is we who do not listen at present."""
+        self._touched_ns = self._ending_since_ns = now_ns
 
     def supersede(self) -> None:
         """The detector started another series."""
@@ -156,23 +176,25 @@ class Series:
             return self._images
         return self._images * len(self._seen)
 
-    def _awaited(self) -> int:
-        """Images that may still come: the announced ones, or the holes where no number was announced."""
+    def _outstanding(self) -> int:
+        """Images that did not come: of the announced ones, or the holes where no number was announced."""
         expected = self._expected()
-        received = sum(len(seen) for seen in self._seen.values())
-        if expected is not None:
-            return expected - received
-        return sum(seen.end - len(seen) for seen in self._seen.values())
+        upto = expected if expected is not None else sum(seen.end for seen in self._seen.values())
+        return upto - self._counts[Arrival.NEW]
+
+    def _awaited(self) -> int:
+        """Images that may still come."""
+        return self._outstanding() - self._folded
 
     def counts(self) -> ArrivalCounts:
         """The facts so far. What is awaited becomes missing when the series closes."""
-        outstanding = self._awaited()
+        outstanding = self._outstanding()
         closed = self.state is State.CLOSED
         return ArrivalCounts(
             expected=self._expected(),
             received=self._counts[Arrival.NEW],
-            missing=outstanding if closed else 0,
-            awaited=0 if closed else outstanding,
+            missing=outstanding if closed else self._folded,
+            awaited=0 if closed else outstanding - self._folded,
             duplicate=self._counts[Arrival.DUPLICATE],
             late=self._counts[Arrival.LATE],
             unexpected=self._counts[Arrival.UNEXPECTED],
@@ -182,27 +204,39 @@ class Series:
     def missing_ids(self, limit: int = 100) -> dict[str, list[tuple[int, int]]]:
         """The first `limit` holes of each channel, as [start, stop) image ids."""
         return {
-            channel: seen.holes(self._images if self._images is not None else seen.end)[:limit]
+            channel: seen.holes(self._images if self._images is not None else seen.end, limit)
             for channel, seen in self._seen.items()
         }
 
 
-class SeriesBook:
-    """The series of one source: which is open, and which closed ones are remembered to tell late frames.
+def _believable(expected: int | None) -> int | None:
+    return expected if expected is not None and expected <= MAX_IMAGE_ID else None
 
-    A detector runs one series at a time, so a start closes what was open before.
+
+class SeriesBook:
+    """The series of one source: the open ones, and a few finished ones to tell late frames by.
+
+    A detector runs one series at a time, so a start closes what was open before. A frame of an unheard-of series
+    closes nothing: it may be left over from an aborted one. It opens that series beside the others.
     """
 
     REMEMBERED = 8
+    MOST_OPEN = 8
 
     def __init__(self) -> None:
         self._series: dict[str, Series] = {}
+        self._finished: deque[str] = deque()
 
     def open(self, start: SeriesStart, now_ns: int) -> tuple[Series, bool]:
-        """The series of `start`, and whether it is new. A repeated start changes nothing."""
+        """The series of `start`, and whether that is news. A repeated start changes nothing."""
         known = self._series.get(start.series_uid)
         if known is not None:
-            return known, False
+            news = not known.announced and known.state is State.OPEN
+            if news:
+                known.announce(start)
+            return known, news
+        for old in self.open_series():
+            old.supersede()
         return self._enter(Series(start, announced=True, now_ns=now_ns)), True
 
     def of_frame(self, frame: Frame, now_ns: int) -> tuple[Series, bool]:
@@ -221,13 +255,18 @@ class SeriesBook:
         return series
 
     def open_series(self) -> list[Series]:
-        """The series that are not closed."""
+        """The series that are not closed, oldest first."""
         return [series for series in self._series.values() if series.state is not State.CLOSED]
 
+    def finish(self, uid: str) -> None:
+        """The account of a closed series is final: it is remembered for a while only."""
+        self._finished.append(uid)
+        while len(self._finished) > self.REMEMBERED:
+            self._series.pop(self._finished.popleft(), None)
+
     def _enter(self, series: Series) -> Series:
-        for old in self.open_series():
-            old.supersede()
+        still_open = self.open_series()
+        if len(still_open) >= self.MOST_OPEN:
+            min(still_open, key=lambda one: one.announced).supersede()  # the oldest that nobody announced
         self._series[series.uid] = series
-        while len(self._series) > self.REMEMBERED:
-            self._series.pop(next(iter(self._series)))
         return series

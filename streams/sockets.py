@@ -12,12 +12,14 @@ from typing import Any, TypeAlias
 
 import zmq
 
+from streams.codecs.handshake import MAX_REQUEST_BYTES
 from streams.messages import Part
 
 Context: TypeAlias = "zmq.Context[zmq.Socket[bytes]]"
 
 MAX_PART_BYTES = 512 * 1024 * 1024
-"""A larger part makes ZeroMQ drop that connection: no peer can make us allocate without bound."""
+"""A larger part makes ZeroMQ drop that connection. It has no limit for the parts of one message together: a peer that
+never ends its message is bounded by the machine only, which is one reason to keep ports on trusted networks."""
 
 MAX_PARTS = 128
 """Parts kept of one message; the longest real one (a Karabo train) has a few dozen."""
@@ -40,10 +42,10 @@ def context() -> Iterator[Context]:
 class Socket:
     """One zmq socket with its limits; made by the functions below, each of which names a role."""
 
-    def __init__(self, ctx: Context, kind: int, high_water_mark: int) -> None:
+    def __init__(self, ctx: Context, kind: int, high_water_mark: int, max_part_bytes: int = MAX_PART_BYTES) -> None:
         self.zmq = ctx.socket(kind)
         self.zmq.linger = 0
-        self.zmq.maxmsgsize = MAX_PART_BYTES
+        self.zmq.maxmsgsize = max_part_bytes
         self.zmq.sndhwm = self.zmq.rcvhwm = high_water_mark
 
     def bind(self, address: str) -> str:
@@ -105,9 +107,12 @@ def push(ctx: Context, high_water_mark: int = 64) -> Socket:
     return Socket(ctx, zmq.PUSH, high_water_mark)
 
 
-def publish(ctx: Context, high_water_mark: int = 10_000) -> Socket:
-    """Sends results to whoever subscribed; a subscriber that reads too slowly loses messages, we never wait."""
-    return Socket(ctx, zmq.PUB, high_water_mark)
+def publish(ctx: Context, high_water_mark: int = 1_000) -> Socket:
+    """Sends results to whoever subscribed; a subscriber that reads too slowly loses messages, we never wait.
+
+    The mark bounds what one stalled subscriber keeps in memory; what it misses it may ask for again.
+    """
+    return Socket(ctx, zmq.PUB, high_water_mark, MAX_REQUEST_BYTES)
 
 
 def subscribe(ctx: Context, topics: Sequence[bytes], high_water_mark: int = 10_000) -> Socket:
@@ -118,14 +123,14 @@ def subscribe(ctx: Context, topics: Sequence[bytes], high_water_mark: int = 10_0
     return socket
 
 
-def router(ctx: Context, high_water_mark: int = 2_000) -> Socket:
-    """Answers many peers; the first part of each message is the peer."""
-    socket = Socket(ctx, zmq.ROUTER, high_water_mark)
+def router(ctx: Context, high_water_mark: int = 500) -> Socket:
+    """Answers many peers; the first part of each message is the peer. Only short requests are taken."""
+    socket = Socket(ctx, zmq.ROUTER, high_water_mark, MAX_REQUEST_BYTES)
     socket.zmq.router_mandatory = 1  # a full or vanished peer is told to us instead of dropped in silence
     return socket
 
 
-def dealer(ctx: Context, high_water_mark: int = 2_000) -> Socket:
+def dealer(ctx: Context, high_water_mark: int = 500) -> Socket:
     """Asks a router."""
     return Socket(ctx, zmq.DEALER, high_water_mark)
 

@@ -19,7 +19,8 @@ from streams.messages import CodecError
 from streams.sockets import Context, Socket, dealer, subscribe
 
 HELLO_INTERVAL_MS = 100
-REPLAY_TIMEOUT_S = 5.0
+REPLAY_TIMEOUT_MS = 2_000
+"""Silence after which what is missing counts as lost."""
 SERIES_REMEMBERED = 64
 
 
@@ -58,7 +59,7 @@ class Subscriber:
             self.routes = _chosen(routes, welcome, ask_address)
             self._origin = welcome.origin
             self._next = dict(welcome.next_seq)
-            self._results = self._subscribe(welcome.publish, timeout_s)
+            self._results = self._subscribe(_reachable(welcome.publish, ask_address), timeout_s)
         except (NoAnswer, ValueError):
             self._ask.close()
             raise
@@ -82,7 +83,10 @@ class Subscriber:
                 yield received
 
     def receive(self, timeout_s: float) -> tuple[results.Notice, dict[str, np.ndarray]] | None:
-        """The next notice (never a heartbeat) with its arrays; None where none came in time."""
+        """The next notice (never a heartbeat) with its arrays; None where none came in time.
+
+        Where results were lost on the way it first asks for them, which may take `REPLAY_TIMEOUT_MS` longer.
+        """
         deadline = time.monotonic() + timeout_s
         while True:
             while self._ready:
@@ -153,27 +157,31 @@ class Subscriber:
         """Ask for `first` to `last`, both included; what does not come is lost."""
         wanted = last - first + 1
         got = 0
-        deadline = time.monotonic() + REPLAY_TIMEOUT_S
-        while first <= last and time.monotonic() < deadline:
-            self._ask.send([handshake.pack(handshake.Replay(route, first, last))])
-            until, came = self._collect(deadline)
+        while first <= last:
+            request = handshake.Replay(route, first, last)
+            self._ask.send([handshake.pack(request)])
+            until, came = self._collect(request)
             got += came
             if until is None:
                 break
             first = until + 1
         self.lost += wanted - got
 
-    def _collect(self, deadline: float) -> tuple[int | None, int]:
-        """Repeats up to the closing word: the last number it covers (None: no word), and how many came."""
+    def _collect(self, request: handshake.Replay) -> tuple[int | None, int]:
+        """What answers `request`: the last number that its closing word covers (None: no word), and how many came.
+
+        Answers to earlier requests, given up for lost, may still arrive: they are passed over.
+        """
         came = 0
-        while (parts := self._ask.receive(max(int((deadline - time.monotonic()) * 1000), 1))) is not None:
+        while (parts := self._ask.receive(REPLAY_TIMEOUT_MS)) is not None:
             try:
                 head = handshake.unpack_reply(parts[0])
+                if isinstance(head, handshake.Welcome) or (head.route, head.first) != (request.route, request.first):
+                    continue
                 if isinstance(head, handshake.Replayed):
-                    return head.last, came
-                if isinstance(head, handshake.Replay):
-                    self._ready.append(results.decode(parts[1:]))
-                    came += 1
+                    return min(head.last, request.last), came
+                self._ready.append(results.decode(parts[1:]))
+                came += 1
             except CodecError:
                 self.unreadable += 1
         return None, came
@@ -207,3 +215,11 @@ def _chosen(routes: Sequence[str], welcome: handshake.Welcome, address: str) -> 
     if unknown:
         raise ValueError(f"no route {sorted(unknown)} at {address}; it has {sorted(welcome.next_seq)}")
     return tuple(routes) or tuple(welcome.next_seq)
+
+
+def _reachable(address: str, asked: str) -> str:
+    """Where to connect for `address`: a sender that listens on all its networks is where it was `asked`."""
+    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    if host in ("0.0.0.0", "*", "[::]"):
+        return f"{asked.rpartition(':')[0]}:{port}"
+    return address

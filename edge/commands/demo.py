@@ -65,8 +65,8 @@ def ptycho(data: Path | None, reference: Path | None, seed: int, frames: int | N
     if options["json_file"]:
         report.write_json(options["json_file"], outcome)
     click.echo(f"picture: {output / 'ptycho.png'}")
-    if not outcome["ledger_complete"]:
-        raise click.ClickException(f"the account is {outcome['verdict']}: see the table and {output / 'serve.log'}")
+    if not outcome["ledger_complete"] or outcome["lost_by_subscriber"] or outcome["without_position"]:
+        raise click.ClickException(f"something was lost: see the table above and {output / 'serve.log'}")
 
 
 def _watch(scan: PtychoScan, settings: live.Options, console: Console) -> live.Finished:

@@ -30,11 +30,13 @@ from edge.pipeline.sinks import ResultSink
 from edge.pipeline.totals import Totals
 from streams.codecs import DECODERS
 from streams.routing import Route
-from streams.sockets import Context, SocketError, context, publish, pull, router
+from streams.sockets import Context, Socket, SocketError, context, publish, pull, router
 
 log = logging.getLogger(__name__)
 
 NANOSECOND = 1_000_000_000
+LINGER_MS = 2_000
+"""How long the last results may take to leave at the end."""
 
 
 @click.command()
@@ -56,10 +58,13 @@ def serve(path: Path, triton_url: str | None, as_json: bool, stop_at_eof: bool) 
             configuration.host_and_port(triton_url, "--triton-url")
         with data_plane(config, triton_url or config.server.url) as (loop, events, addresses):
             _stop_on_signals(events)
+            threading.excepthook = lambda failed: _stop_on_failure(failed, events)
             log.info("ready: %s", ", ".join(f"{name} {address}" for name, address in addresses.items()))
             if as_json:
                 click.echo(json.dumps(addresses))
             loop.run()
+        if events.failure:
+            raise click.ClickException(events.failure)
     except (configuration.ConfigError, SocketError, ServerError, SharedMemoryError) as error:
         raise click.ClickException(str(error)) from error
 
@@ -77,7 +82,10 @@ def data_plane(config: configuration.Config, triton_url: str) -> Iterator[tuple[
     with ExitStack() as stack:
         ctx = stack.enter_context(context())
         stack.callback(events.wake_up.close)
-        sink, addresses = _sink(ctx, config)
+        publisher, ask = publish(ctx), router(ctx)
+        stack.callback(publisher.close, LINGER_MS)
+        stack.callback(ask.close, LINGER_MS)
+        sink, addresses = _sink(publisher, ask, config)
         metrics_host, metrics_port = configuration.host_and_port(config.metrics.address, "metrics.address")
         try:
             server, metrics_port = serve_metrics(totals, metrics_host, metrics_port)
@@ -105,8 +113,7 @@ def data_plane(config: configuration.Config, triton_url: str) -> Iterator[tuple[
         yield ServingLoop(intakes, runners, sink, events, patience, totals), events, addresses
 
 
-def _sink(ctx: Context, config: configuration.Config) -> tuple[ResultSink, dict[str, Any]]:
-    publisher, ask = publish(ctx), router(ctx)
+def _sink(publisher: Socket, ask: Socket, config: configuration.Config) -> tuple[ResultSink, dict[str, Any]]:
     addresses: dict[str, Any] = {
         "results": publisher.bind(config.results.publish),
         "handshake": ask.bind(config.results.handshake),
@@ -176,6 +183,13 @@ def _stop_on_signals(events: Events) -> None:
 
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, stop)
+
+
+def _stop_on_failure(failed: threading.ExceptHookArgs, events: Events) -> None:
+    """A thread that ends by an unexpected error ends the process in order: whoever started it may start it anew."""
+    log.critical("unexpected error in a thread", exc_info=failed.exc_value)
+    events.failure = f"stopped after an unexpected error, {failed.exc_type.__name__}: {failed.exc_value}; see the log"
+    events.stop()
 
 
 def _signal_at_eof() -> None:

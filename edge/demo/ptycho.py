@@ -1,5 +1,6 @@
 """Live ptychography: a scan streams through the data plane, patches come back, the picture grows."""
 
+import json
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ model = "ptycho"
 pixel_bits = [{pixel_bits}]
 
 [server]
-log_dir = "{log_dir}"
+log_dir = {log_dir}
 
 [results]
 publish = "tcp://127.0.0.1:*"
@@ -143,7 +144,7 @@ def run(
             protocol=options.protocol,
             address=socket.bind("tcp://127.0.0.1:*"),
             pixel_bits=8 * np.dtype(scan.dtype).itemsize,
-            log_dir=options.folder,
+            log_dir=json.dumps(str(options.folder)),  # a TOML basic string too
         )
         with data_plane(config, options.folder, options.triton_url) as addresses:
             starting(dict(addresses))

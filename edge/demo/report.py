@@ -32,6 +32,7 @@ def numbers(finished: Finished, judged: Mapping[str, float]) -> dict[str, Any]:
         "verdict": finished.ended.verdict,
         "latency_ms": {name: finished.ended.latency_ms.get(name) for name in ("p50", "p99")},
         "lost_by_subscriber": finished.lost_by_subscriber,
+        "without_position": finished.patches.without_position,
         **judged,
     }
 
@@ -45,6 +46,9 @@ def table(outcome: Mapping[str, Any]) -> Table:
     rows.add_row("inferred / published", f"{frames['inferred']} / {frames['published']}")
     rows.add_row("failed / unwanted / dropped", f"{frames['failed']} / {frames['unwanted']} / {frames['dropped']}")
     rows.add_row("verdict", f"[bold {'green' if outcome['ledger_complete'] else 'red'}]{outcome['verdict']}[/]")
+    for name, text in (("lost_by_subscriber", "results lost on the way"), ("without_position", "without a position")):
+        if outcome[name]:
+            rows.add_row(text, f"[bold red]{outcome[name]}[/]")
     if latency["p50"] is not None:
         rows.add_row("latency, received to published", f"p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms")
     if "phase_mae_rad" in outcome:

@@ -15,7 +15,7 @@ from tritonclient.utils import InferenceServerException
 
 from edge.inference.client_errors import UNFIT, classify
 from edge.inference.launch import TOKEN_HEADER
-from edge.inference.requests import Completion, InferenceError, Request
+from edge.inference.requests import Completion, InferenceError, Request, Span
 from edge.inference.shared_memory import Region
 from edge.inference.tensors import array_of, input_of, outputs_of
 
@@ -69,16 +69,15 @@ class InferenceClient:
         self._headers = {} if token is None else {f"triton-grpc-protocol-{TOKEN_HEADER}": token}
         self._grpc: Any = InferenceServerClient(url, channel_args=list(CHANNEL))
         self._closed = False
-        self.suspect = False
-        """An answer said that the server must be set up anew, which readiness calls do not notice."""
+        self.suspect = ""
+        """Why the server must be set up anew, told by answers: readiness calls do not notice it. Empty: no reason."""
 
     def submit(self, request: Request, on_done: Callable[[Completion], None]) -> None:
         """See `requests.Submitter`."""
         request.check()
-        inline = not isinstance(request.outputs, Mapping)
 
         def finished(result: InferResult | None, error: InferenceServerException | None) -> None:
-            on_done(self._completion(request, inline, result, error))
+            on_done(self._completion(request, result, error))
 
         try:
             self._grpc.async_infer(
@@ -92,6 +91,8 @@ class InferenceClient:
         except ValueError as error:  # gRPC: "Cannot invoke RPC on closed channel!"
             refused = InferenceError("unavailable", str(error))
             on_done(Completion(request.request_id, refused, None, {}))
+        except InferenceServerException as error:  # the message could not even be made, for example: too large
+            on_done(Completion(request.request_id, _typed(error), None, {}))
 
     def identity(self, timeout_s: float = CONTROL_S) -> str:
         """The server's own id (its `--id`)."""
@@ -203,16 +204,30 @@ class InferenceClient:
             return False
 
     def _completion(
-        self, request: Request, inline: bool, result: InferResult | None, error: InferenceServerException | None
+        self, request: Request, result: InferResult | None, error: InferenceServerException | None
     ) -> Completion:
+        inline = not isinstance(request.outputs, Mapping)
         if error is not None or result is None:
             problem = _typed(error)
-            self.suspect = self.suspect or UNFIT.search(str(problem)) is not None
-            return Completion(request.request_id, problem, None, {}, problem.settled)
+            self.suspect = self.suspect or _suspicion(problem)
+            ours = isinstance(request.frame, Span) or not inline  # else the server has no way to touch our memory
+            return Completion(request.request_id, problem, None, {}, problem.settled or not ours)
         answer: Any = result.get_response()
         shapes = {output.name: tuple(output.shape) for output in answer.outputs}
-        arrays = {name: array_of(result, name) for name in shapes} if inline else None
+        try:
+            arrays = {name: array_of(result, name) for name in shapes} if inline else None
+        except ValueError as reason:  # fewer bytes than the shape needs, as with numpy 2 in the backend
+            broken = InferenceError("failed", f"{request.model} answered with a broken tensor: {reason}")
+            return Completion(request.request_id, broken, None, {})
         return Completion(request.request_id, None, arrays, shapes)
+
+
+def _suspicion(problem: InferenceError) -> str:
+    if UNFIT.search(str(problem)):
+        return "it lost the process of a model, or our shared memory"
+    if problem.kind == "overloaded" and not problem.settled:
+        return "a request was not answered in time, though the model says that it is ready"
+    return ""
 
 
 @contextmanager

@@ -119,7 +119,7 @@ class Supervisor:
         """One life of the server; returns the number of failures in a row after it."""
         try:
             client, ready = self._attempt()
-        except (ServerError, InferenceError) as error:
+        except (ServerError, InferenceError, OSError) as error:  # OSError: no process, file or memory to be had now
             self._failed(error)
             return failures + 1
         began = time.monotonic()
@@ -142,7 +142,7 @@ class Supervisor:
         transport = bring_up(client, self._plan, client.url)
         return client, ServerReady(self.epoch + 1, client, transport)
 
-    def _failed(self, error: ServerError | InferenceError) -> None:
+    def _failed(self, error: ServerError | InferenceError | OSError) -> None:
         text = str(error)
         if isinstance(error, InferenceError):
             went_away = error.kind == "unavailable"
@@ -172,7 +172,7 @@ class Supervisor:
     def _probe(self, client: InferenceClient) -> str:
         """What is wrong with the server; empty where nothing is."""
         if client.suspect:
-            return "it lost the process of a model, or our shared memory"
+            return client.suspect
         for served in self._plan.models:
             for model in served.variants():
                 try:

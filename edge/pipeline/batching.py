@@ -22,49 +22,67 @@ class Pending(msgspec.Struct, gc=False):
     position: dict[str, float] | None
     received_wall_ns: int
     received_ns: int  # monotonic
-    attempts: int = 0
+    attempts: int = 0  # of which the server did not survive, or may not have
+    retried_since_ns: int = 0  # monotonic; 0: never
 
 
 class RouteQueue:
-    """Frames of one route that wait for the server."""
+    """Frames of one route that wait for the server, by lane; the lane whose first frame came first is served first."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Pending] = deque()
+        self._lanes: dict[int, deque[Pending]] = {}
+        self._size = 0
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return self._size
 
     def put(self, frame: Pending) -> None:
-        self._waiting.append(frame)
+        self._lanes.setdefault(id(frame.lane), deque()).append(frame)
+        self._size += 1
 
     def put_back(self, frames: Iterable[Pending]) -> None:
-        """Frames whose request failed go first again, in their old order."""
-        self._waiting.extendleft(reversed(list(frames)))
+        """Frames of one request that failed go first again, in their old order."""
+        for frame in reversed(list(frames)):
+            self._lanes.setdefault(id(frame.lane), deque()).appendleft(frame)
+            self._size += 1
 
-    def run_length(self, most: int) -> int:
-        """How many frames at the front make one batch of at most `most`: neighbours of one series."""
+    def next_batch(self, most: int) -> tuple[int, bool]:
+        """How many frames (at most `most`, neighbours of one series) make the next batch; whether more may join it."""
+        lane = self._first()
         length = 0
         last: Pending | None = None
-        for frame in self._waiting:
+        for frame in lane:
             if length == most or (last is not None and not _follows(frame, last)):
                 break
             last = frame
             length += 1
-        return length
+        return length, length < most and length == len(lane)
 
     def take(self, length: int) -> list[Pending]:
-        """The first `length` frames."""
-        return [self._waiting.popleft() for _ in range(length)]
+        """The first `length` frames of the lane that is served next."""
+        lane = self._first()
+        taken = [lane.popleft() for _ in range(length)]
+        self._size -= length
+        if taken and not lane:
+            del self._lanes[id(taken[0].lane)]
+        return taken
 
     def clear(self) -> list[Pending]:
         """All of them."""
-        return self.take(len(self._waiting))
+        frames = [frame for lane in self._lanes.values() for frame in lane]
+        self._lanes.clear()
+        self._size = 0
+        return frames
+
+    def _first(self) -> deque[Pending]:
+        if not self._lanes:
+            return deque()
+        return min(self._lanes.values(), key=lambda lane: lane[0].received_ns)
 
 
 def _follows(frame: Pending, last: Pending) -> bool:
     return (
         frame.slot == last.slot + 1
-        and frame.lane is last.lane
         and frame.record is last.record
         and frame.shape == last.shape
         and frame.itemsize == last.itemsize

@@ -19,9 +19,12 @@ from edge.pipeline.totals import Totals
 from streams.routing import Route
 
 MAX_ATTEMPTS = 5
-"""A frame whose request failed so often for a passing reason is given up: it may be what kills the server."""
+"""A frame whose requests lost the server so often is given up: it may be what kills it."""
 
-PAUSE_NS = {"overloaded": 20_000_000, "model_missing": 500_000_000, "unavailable": 2_000_000_000}
+PATIENCE_NS = 60_000_000_000
+"""How long a frame is offered to a server that is there but busy, or is loading the model."""
+
+PAUSE_NS = {"overloaded": 50_000_000, "model_missing": 500_000_000, "unavailable": 2_000_000_000}
 """How long a route waits before it tries again, by kind of error; a server that comes back ends the wait."""
 
 OUTPUT_ALIGNMENT = 64
@@ -94,8 +97,7 @@ class RouteRunner:
     ) -> None:
         """Send what may be sent now: full batches while there is room, a part of one when nothing is in flight."""
         while now_ns >= self._not_before_ns and self._free_blocks and len(self._flights) < self._limit:
-            length = self.queue.run_length(self.spec.max_batch)
-            may_grow = length < self.spec.max_batch and length == len(self.queue)
+            length, may_grow = self.queue.next_batch(self.spec.max_batch)
             if length == 0 or (may_grow and self._flights):
                 return
             self._last_id += 1
@@ -147,17 +149,18 @@ class RouteRunner:
 
     def _recover(self, flight: _Flight, error: InferenceError, now_ns: int, outcome: Outcome, totals: Totals) -> None:
         again = []
-        pause_ns = PAUSE_NS.get(error.kind)
         for frame in flight.frames:
-            frame.attempts += 1
-            if pause_ns is not None and frame.attempts < MAX_ATTEMPTS:
+            frame.attempts += error.kind == "unavailable"
+            frame.retried_since_ns = frame.retried_since_ns or now_ns
+            tired = frame.attempts >= MAX_ATTEMPTS or now_ns - frame.retried_since_ns > PATIENCE_NS
+            if error.kind in PAUSE_NS and not tired:
                 again.append(frame)
             else:
                 outcome.failed(self, frame, error.kind, str(error))
                 frame.lane.release(frame.slot)
-        if again and pause_ns is not None:
+        if again:
             totals.retries[self.route.name, error.kind] += 1
-            self._not_before_ns = now_ns + pause_ns
+            self._not_before_ns = now_ns + PAUSE_NS[error.kind]
             self.queue.put_back(again)
 
     def _request(self, flight: _Flight, server: Serving) -> Request:
@@ -194,7 +197,7 @@ class RouteRunner:
         for output in self.spec.outputs:
             expected = (len(flight.frames), *output.shape)
             answered = tuple(completion.shapes.get(output.name, ()))
-            if completion.error is None and answered != expected:
+            if answered != expected:
                 return InferenceError(
                     "failed", f"model {self.spec.name} answered {output.name} of shape {answered}, not {expected}"
                 )

@@ -135,10 +135,14 @@ class Intake:
     def pop_finished(self) -> list[SeriesRecord]:
         """The records whose account is final; they are forgotten here."""
         done = [uid for uid, record in self.records.items() if record.finished]
+        for uid in done:
+            self._book.finish(uid)
         return [self.records.pop(uid) for uid in done]
 
     def _enter(self, series: Series, opened: Opened) -> None:
-        record = self.records[series.uid] = SeriesRecord(series, [runner.route.name for runner in self._runners])
+        record = self.records.get(series.uid)
+        if record is None:
+            record = self.records[series.uid] = SeriesRecord(series, [runner.route.name for runner in self._runners])
         self._warned.clear()
         opened(record)
 
@@ -172,9 +176,7 @@ class Intake:
         if not self.arena.fits(frame.channel, nbytes):
             if not self.arena.drained:
                 return None
-            record = self.records[frame.series_uid]
-            channels = dict.fromkeys((*record.series.start.channels, frame.channel))
-            self.arena.carve(tuple(channels), nbytes)
+            self.arena.carve(self.records[frame.series_uid].series.channels, nbytes)
         return self.arena.lanes[frame.channel]
 
     def _fail(self, waiting: _Waiting, reason: str, detail: str, failed: Failed) -> None:
@@ -191,8 +193,8 @@ def refusal_of(frame: Frame, runner: RouteRunner) -> tuple[str, str] | None:
     """(reason, detail) where the route's model cannot take `frame`, None where it can."""
     spec = runner.spec
     dtype = np.dtype(frame.dtype)
-    if dtype.kind not in "ui":
-        return "wrong_dtype", f"model {spec.name} takes integer counts, the frames are {dtype.name}"
+    if dtype.kind != "u" and dtype.name != "int32":  # int32 is read as uint32: flags are negative, counts are not
+        return "wrong_dtype", f"model {spec.name} takes unsigned counts, the frames are {dtype.name}"
     if dtype.itemsize not in runner.model.itemsizes:
         served = " or ".join(str(8 * size) for size in runner.model.itemsizes)
         return "wrong_dtype", (

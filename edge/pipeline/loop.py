@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 
 TICK_NS = 100_000_000
 BEAT_NS = 1_000_000_000
-MESSAGES_A_TURN = 64
-"""Messages taken from one source before the others get their turn."""
+TAKE_NS = 2_000_000
+"""Time for which one source is read before finished results, full batches and the other sources get their turn."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Events:
         self.wake_up = WakeUp()
         self._queue: queue.SimpleQueue[ServerReady | ServerLost | tuple[RouteRunner, Completion]] = queue.SimpleQueue()
         self.stop_requested = False
+        self.failure = ""  # why it was stopped, where that was not asked for
 
     def put(self, event: ServerReady | ServerLost | tuple[RouteRunner, Completion]) -> None:
         """From any thread."""
@@ -106,7 +107,8 @@ class ServingLoop:
             self._totals.refused_requests += 1
 
     def _take_in(self, intake: Intake) -> None:
-        for _ in range(MESSAGES_A_TURN):
+        until_ns = time.monotonic_ns() + TAKE_NS
+        while time.monotonic_ns() < until_ns:
             parts = None if intake.blocked else intake.socket.receive()
             if parts is None:
                 return
@@ -231,7 +233,8 @@ class ServingLoop:
         for intake in self._intakes:
             poller.watch(intake.socket, False)
         while time.monotonic_ns() < deadline and self._server is not None and self._busy():
-            poller.wait(TICK_NS // 1_000_000)
+            if self._sink.ask.zmq in poller.wait(TICK_NS // 1_000_000):
+                self._answer()
             self._turn()
         for runner in self._runners:
             for frame in runner.abandon():
@@ -241,6 +244,7 @@ class ServingLoop:
                 self._drop(record, runner)
             for record in intake.pop_finished():
                 self._close(record)
+        self._sink.beat()
 
     def _busy(self) -> bool:
         return any(runner.in_flight or len(runner.queue) for runner in self._runners) or any(

@@ -3,7 +3,9 @@
 import time
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 
+import msgpack
 import numpy as np
 
 from streams.codecs import handshake, results
@@ -32,9 +34,7 @@ class ReplayBuffer:
         if not self._kept:
             return []
         oldest = self._kept[0][0]  # numbers are consecutive
-        begin = max(first - oldest, 0)
-        end = min(last - oldest + 1, len(self._kept))
-        return [self._kept[at] for at in range(begin, end)]
+        return list(islice(self._kept, max(first - oldest, 0), max(last - oldest + 1, 0)))
 
 
 class ResultSink:
@@ -110,7 +110,8 @@ class ResultSink:
 
 
 def _as_repeat(parts: list[Part]) -> list[Part]:
-    notice, _ = results.decode(parts)
-    if not isinstance(notice, results.Result):
+    header = msgpack.unpackb(parts[1])
+    if "recovered" not in header:
         return parts
-    return [parts[0], results.encode(results.stamped(notice, recovered=True))[1], *parts[2:]]
+    header["recovered"] = True
+    return [parts[0], bytes(msgpack.packb(header) or b""), *parts[2:]]

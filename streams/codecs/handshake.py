@@ -22,7 +22,7 @@ from streams.messages import CodecError, Part
 
 MAX_REQUEST_BYTES = 4096
 MAX_TOKEN_BYTES = 64
-MAX_REPLAY = 1000
+MAX_REPLAY = 200
 """Results sent for one request at most; the subscriber asks again for the rest."""
 
 

@@ -5,7 +5,7 @@ msgpack header, then the bytes of each array in the header's order. `seq` counts
 covers results and series notices alike, so a subscriber sees its own losses.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import msgpack
@@ -17,7 +17,10 @@ from streams.messages import CodecError, Part
 VERSION = 1
 MAX_HEADER_BYTES = 1 << 20
 MAX_ATTACHED_BYTES = MAX_HEADER_BYTES // 4
+MAX_ATTACHED_DEPTH = 32
 MAX_ARRAYS = 64
+MAX_AXES = 8
+MAX_LENGTH = 1 << 40
 DTYPES = frozenset(
     ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64")
 )
@@ -53,11 +56,6 @@ class Result(msgspec.Struct, frozen=True, tag_field="type", tag="result"):
     position: dict[str, float] | None = None
     recovered: bool = False  # sent before, or may have been
     v: int = VERSION
-
-    @property
-    def key(self) -> tuple[str, str, int, str, str]:
-        """Identity of the result: the image's identity and the route."""
-        return (self.source, self.series_uid, self.image_id, self.channel, self.route)
 
 
 class SeriesStarted(msgspec.Struct, frozen=True, tag_field="type", tag="series_start"):
@@ -160,8 +158,8 @@ def decode(parts: Sequence[Part]) -> tuple[Notice, dict[str, np.ndarray]]:
 def _array(spec: ArraySpec, part: Part) -> np.ndarray:
     if spec.dtype not in DTYPES:
         raise CodecError("unsupported", f"array {spec.name!r} of dtype {spec.dtype!r}")
-    if any(length < 0 for length in spec.shape):
-        raise CodecError("malformed", f"array {spec.name!r} of shape {spec.shape}")
+    if len(spec.shape) > MAX_AXES or not all(0 <= length <= MAX_LENGTH for length in spec.shape):
+        raise CodecError("malformed", f"array {spec.name[:64]!r} of an impossible shape with {len(spec.shape)} axes")
     dtype = np.dtype(spec.dtype)
     nbytes = dtype.itemsize
     for length in spec.shape:
@@ -173,18 +171,29 @@ def _array(spec: ArraySpec, part: Part) -> np.ndarray:
 
 def portable(value: Any) -> Any:
     """`value` where it can travel in a header, else None: a detector may attach anything, and it must not harm us."""
+    if _deeper_than(value, MAX_ATTACHED_DEPTH):
+        return None
     try:
         packed = msgpack.packb(value, use_bin_type=True)
-    except (ValueError, OverflowError, TypeError, RecursionError):
+    except (ValueError, OverflowError, TypeError):
         return None
     return value if packed is not None and len(packed) <= MAX_ATTACHED_BYTES else None
+
+
+def _deeper_than(value: Any, depth: int) -> bool:
+    level = [value]
+    for _ in range(depth):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, list | tuple | dict)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def stamped(notice: Result | SeriesStarted | SeriesEnded, **fields: Any) -> Any:
     """A copy with some fields replaced (`seq`, `published_ns`, `recovered`)."""
     return msgspec.structs.replace(notice, **fields)
-
-
-def as_mapping(notice: Notice) -> Mapping[str, Any]:
-    """Plain types, for JSON and logs."""
-    return msgspec.to_builtins(notice)

@@ -15,7 +15,6 @@ from typing import Any
 from streams.codecs import cbor
 from streams.codecs.limits import ITEMSIZES, MAX_ID, MAX_NAME_CHARS, SeriesNames, check_raw, image_bytes
 from streams.messages import (
-    DEFAULT_CHANNEL,
     CodecError,
     Compression,
     Frame,
@@ -156,7 +155,7 @@ def _unique_id(document: dict[Any, Any]) -> str | None:
 
 
 def _channels(document: dict[Any, Any]) -> tuple[str, ...]:
-    channels = _untagged(document.get("channels")) or [DEFAULT_CHANNEL]
+    channels = _untagged(document.get("channels")) or []  # not told: those that come
     if not isinstance(channels, list) or len(channels) > MAX_CHANNELS:
         raise CodecError("malformed", "channels is no list of names")
     return tuple(_name(_untagged(channel)) for channel in channels)

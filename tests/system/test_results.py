@@ -10,6 +10,7 @@ import pytest
 import zmq
 
 from edge.pipeline.sinks import ResultSink
+from streams.codecs import handshake
 from streams.codecs.results import Result, SeriesEnded, describe
 from streams.sockets import Poller, WakeUp, context, publish, router
 from streams.subscriber import NoAnswer, Subscriber
@@ -27,10 +28,13 @@ def ended(route: str = "ptycho") -> SeriesEnded:
 class Sender:
     """A `ResultSink` that answers its handshake from a thread, as the serving loop does."""
 
-    def __init__(self, ctx, origin: str = "first", replay_bytes: int = 1 << 20) -> None:
+    def __init__(
+        self, ctx, origin: str = "first", replay_bytes: int = 1 << 20, host: str = "127.0.0.1", addresses=None
+    ) -> None:
         self.pub, self.ask = publish(ctx), router(ctx)
-        address = self.pub.bind("tcp://127.0.0.1:*")
-        self.address = self.ask.bind("tcp://127.0.0.1:*")
+        address, ask_address = addresses or (f"tcp://{host}:*", f"tcp://{host}:*")
+        address = self.pub.bind(address)
+        self.address = self.ask.bind(ask_address)
         self.sink = ResultSink(self.pub, self.ask, address, origin, ["ptycho", "peaks"], replay_bytes)
         self.understood: list[bool] = []
         self._jobs: list = []
@@ -159,6 +163,24 @@ def test_more_than_one_request_is_made_for_a_long_gap():
         assert take(subscriber, 1501) == list(range(1501))
 
 
+def test_late_answers_to_an_earlier_question_are_passed_over():
+    with sending() as (ctx, sender), Subscriber(ctx, sender.address, ["ptycho"]) as subscriber:
+        sender.lose(0, 1, 2)
+        subscriber._ask.send([handshake.pack(handshake.Replay("ptycho", 1, 1))])  # an answer that nobody waits for
+        sender.send(3)
+        assert take(subscriber, 4) == [0, 1, 2, 3]
+        assert (subscriber.lost, subscriber.repeats) == (0, 0)
+
+
+def test_a_sender_on_all_networks_is_where_it_was_asked():
+    with context() as ctx:
+        sender = Sender(ctx, host="0.0.0.0")
+        with Subscriber(ctx, sender.address.replace("0.0.0.0", "127.0.0.1"), ["ptycho"]) as subscriber:
+            sender.send(0)
+            assert take(subscriber, 1) == [0]
+        sender.close()
+
+
 def test_a_result_that_was_handed_out_is_dropped():
     with sending() as (ctx, sender), Subscriber(ctx, sender.address, ["ptycho"]) as subscriber:
         sender.send(0, 1, 1, 0, 2)
@@ -173,11 +195,16 @@ def test_a_restarted_sender_counts_anew_and_repeats_are_dropped():
         with Subscriber(ctx, first.address, ["ptycho"]) as subscriber:
             first.send(0, 1)
             assert take(subscriber, 2) == [0, 1]
-            subscriber._origin = "an earlier start"
-            first.send(2)
-            assert take(subscriber, 1) == [2]
-            assert subscriber.repeats == 2
-        first.close()
+            addresses = (first.sink._address, first.address)
+            first.close()
+            second = Sender(ctx, "second", addresses=addresses)
+            second.send(1, 2)
+            while (received := subscriber.receive(0.1)) is None:
+                second.do(second.sink.beat)  # until the subscription has been made anew
+            assert received[0].image_id == 2
+            assert received[0].origin == "second"
+            assert (subscriber.repeats, subscriber.lost) == (1, 0)
+            second.close()
 
 
 def test_series_end_comes_after_the_results():
@@ -205,7 +232,7 @@ def test_hostile_handshakes_are_counted_and_others_served():
         hostile = ctx.socket(zmq.DEALER)
         hostile.linger = 0
         hostile.connect(sender.address)
-        for message in ([b"x"], [b""], [b"a", b"b", b"c"], [b"\xdf" * 5000], [msgpack.packb({"op": "hello"})]):
+        for message in ([b"x"], [b""], [b"a", b"b", b"c"], [b"\xdf" * 4000], [msgpack.packb({"op": "hello"})]):
             hostile.send_multipart(message)
         hostile.send(msgpack.packb({"op": "replay", "route": "ptycho", "first": -(2**62), "last": 2**62}))
         assert hostile.poll(5000)
@@ -213,6 +240,10 @@ def test_hostile_handshakes_are_counted_and_others_served():
             sender.send(0)
             assert take(subscriber, 1) == [0]
         assert sender.understood.count(False) == 5
+        hostile.send(b"\0" * 5000)  # more than a request may have: the connection ends, nothing reaches us
+        with Subscriber(ctx, sender.address, ["ptycho"]) as subscriber:
+            sender.send(1)
+            assert take(subscriber, 1) == [1]
         hostile.close()
 
 

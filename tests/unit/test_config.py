@@ -37,6 +37,7 @@ def test_the_smallest_configuration():
         ("source.address", "127.0.0.1:31001", "tcp://HOST:PORT"),
         ("source.address", "tcp://127.0.0.1:70000", "65535"),
         ("source.address", "tcp://127.0.0.1", "port"),
+        ("source.address", "tcp://*:31001", "name host and port"),
         ("source.memory_mib", 0, "memory_mib"),
         ("source.name", "two words", "name"),
         ("source.colour", "red", "colour"),
@@ -62,6 +63,11 @@ def test_nothing_to_do_is_an_error():
         parse({**GOOD, "source": []})
     with pytest.raises(ConfigError, match="route"):
         parse({**GOOD, "route": []})
+
+
+def test_two_sources_do_not_share_a_port():
+    with pytest.raises(ConfigError, match="every other frame"):
+        parse({**GOOD, "source": [*GOOD["source"], {**GOOD["source"][0], "name": "again"}]})
 
 
 def test_names_are_unique():

@@ -102,9 +102,7 @@ def test_start(decoder, magic):
 
 def test_start_with_only_what_is_needed(decoder):
     assert decoder.decode(wire({"type": "start", "series_id": 4, "series_unique_id": UID}), NOW) == [
-        SeriesStart(
-            "eiger", UID, 4, None, ("image",), None, None, {"type": "start", "series_id": 4, "series_unique_id": UID}
-        )
+        SeriesStart("eiger", UID, 4, None, (), None, None, {"type": "start", "series_id": 4, "series_unique_id": UID})
     ]
 
 

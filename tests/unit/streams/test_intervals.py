@@ -15,7 +15,7 @@ def test_is_a_set_of_integers(ids: list[int]):
         assert intervals.add(value) is (value not in oracle)
         oracle.add(value)
         assert len(intervals) == len(oracle)
-    assert [i for i in range(62) if i in intervals] == sorted(oracle)
+    assert [value for start, stop in intervals.intervals() for value in range(start, stop)] == sorted(oracle)
     assert intervals.end == max(oracle, default=-1) + 1
 
 
@@ -43,3 +43,26 @@ def test_memory_of_a_gapless_series_does_not_grow():
     for value in range(10_000):
         intervals.add(value)
     assert intervals.intervals() == [(0, 10_000)]
+
+
+@given(IDS)
+def test_folding_fills_the_lowest_hole(ids: list[int]):
+    intervals = IntervalSet()
+    for value in ids:
+        intervals.add(value)
+    before = intervals.intervals()
+    filled = intervals.fold()
+    if len(before) < 2:
+        assert filled == 0
+        assert intervals.intervals() == before
+    else:
+        assert filled == before[1][0] - before[0][1]
+        assert intervals.intervals() == [(before[0][0], before[1][1]), *before[2:]]
+        assert len(intervals) == sum(stop - start for start, stop in intervals.intervals())
+
+
+def test_only_the_first_holes_are_listed():
+    intervals = IntervalSet()
+    for value in range(0, 1000, 2):
+        intervals.add(value)
+    assert intervals.holes(1000, 2) == [(1, 2), (3, 4)]

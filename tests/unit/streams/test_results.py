@@ -83,6 +83,11 @@ def test_a_damaged_message_is_a_codec_error_or_still_a_message(data):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
+        (
+            lambda parts: [parts[0], parts[1].replace(b"\xa5shape\x92\x02\x03", b"\xa5shape\x99" + b"\x01" * 9), b""],
+            "malformed",
+        ),
+        (lambda parts: [parts[0], parts[1].replace(b"\xa5shape\x92\x02", b"\xa5shape\x92\xff"), b""], "malformed"),
         (lambda parts: parts[:1], "malformed"),
         (lambda parts: parts[:2], "malformed"),
         (lambda parts: [*parts, b""], "malformed"),
@@ -138,11 +143,16 @@ def test_what_can_travel_travels(value):
     assert results.portable(value) == value
 
 
-DEEP: list = []
-for _ in range(2000):
-    DEEP = [DEEP]
+def nested(depth: int) -> list:
+    value: list = []
+    for _ in range(depth):
+        value = [value]
+    return value
 
 
-@pytest.mark.parametrize("value", [2**70, {"a": -(2**70)}, "\ud800", {"a": object()}, "x" * (1 << 20), DEEP])
+@pytest.mark.parametrize(
+    "value",
+    [2**70, {"a": -(2**70)}, "\ud800", {"a": object()}, "x" * (1 << 20), nested(40), nested(500), nested(990)],
+)
 def test_what_cannot_travel_is_left_out(value):
     assert results.portable(value) is None

@@ -41,6 +41,7 @@ def test_selection(route, wanted):
         ({"position": {"x": math.inf}}, None),
         ({"position": {1: 1.0}}, None),
         ({"position": {"x" * 65: 1.0}}, None),
+        ({"position": {"x": 10**400}}, None),
         ({"position": {str(i): 0 for i in range(MAX_AXES + 1)}}, None),
     ],
 )

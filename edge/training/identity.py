@@ -23,8 +23,9 @@ def identity_graph(itemsize: int = 2) -> onnx.ModelProto:
         "modulus": [MODULUS],
     }
     nodes = [
-        helper.make_node("Reshape", ["frame", "flat_shape"], ["bytes"]),
-        helper.make_node("Cast", ["bytes"], ["values"], to=TensorProto.FLOAT),
+        # TensorRT takes bytes as an input and for a cast, and for nothing else.
+        helper.make_node("Cast", ["frame"], ["bytes"], to=TensorProto.FLOAT),
+        helper.make_node("Reshape", ["bytes", "flat_shape"], ["values"]),
         *_weighted("rows", "axis_width"),
         *_weighted("columns", "axis_height"),
         helper.make_node("Concat", ["rows_checksum", "columns_checksum"], ["checksum_64"], axis=1),

@@ -20,7 +20,7 @@ lint: $(VENV)/.test
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/pyright
 
-$(VENV)/.server: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.server: pyproject.toml | $(VENV)/bin/pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[server]'
 	touch $@
 
@@ -29,14 +29,14 @@ $(VENV)/.test: pyproject.toml $(VENV)/.server
 	touch $@
 
 # The base install as Bluesky users have it: numpy 2, no Triton wheel, no onnxruntime.
-.venv-numpy2/.base: pyproject.toml | .venv-numpy2/bin/python
+.venv-numpy2/.base: pyproject.toml | .venv-numpy2/bin/pip
 	.venv-numpy2/bin/python -m pip install --quiet --disable-pip-version-check -e . 'numpy>=2' pytest hypothesis
 	touch $@
 
-$(VENV)/bin/python .venv-numpy2/bin/python: %/bin/python:
+$(VENV)/bin/pip .venv-numpy2/bin/pip: %/bin/pip:
 	@test -n '$(PYTHON)' || { echo 'Python 3.11 or 3.12 is needed and was not found.' \
-		'Install it (Debian, Ubuntu: apt install python3.11 python3.11-venv) or name it: make PYTHON=/path/to/python3.11'; exit 1; }
-	@$(PYTHON) -m venv $* || { echo 'No virtual environment could be made with $(PYTHON);' \
+		'Install it (Debian 12: apt install python3 python3-venv) or name it: make PYTHON=/path/to/python3.11'; exit 1; }
+	@$(PYTHON) -m venv $* || { rm -rf $*; echo 'No virtual environment could be made with $(PYTHON);' \
 		'Debian and Ubuntu keep that in a package of its own: apt install python3-venv'; exit 1; }
 
 clean:

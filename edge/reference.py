@@ -28,7 +28,7 @@ def load_reference(path: Path) -> Reference:
         ScanFileError: the file is no reference.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             image, positions = stored["O"], np.asarray(stored["ip"] + stored["fr"], np.float64)
     except (OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise ScanFileError(f"{path}: no reference; it needs the arrays O, ip and fr ({error})") from error

@@ -28,7 +28,7 @@ def data_plane(config: str, folder: Path, triton_url: str | None = None) -> Iter
     """
     config_file, log_file = folder / "edge.toml", folder / "serve.log"
     config_file.write_text(config)
-    command = [sys.executable, "-m", "edge", "serve", "--json", "--stop-at-eof", "-c", str(config_file)]
+    command = [sys.executable, "-P", "-m", "edge", "serve", "--json", "--stop-at-eof", "-c", str(config_file)]
     if triton_url:
         command += ["--triton-url", triton_url]
     with log_file.open("w") as log:

@@ -53,13 +53,13 @@ def table(outcome: Mapping[str, Any]) -> Table:
         rows.add_row("latency, received to published", f"p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms")
     if "phase_mae_rad" in outcome:
         rows.add_row(
-            f"phase error of {outcome['judged_frames']} frames never seen in training",
+            f"phase error, {outcome['judged_frames']} unseen frames",
             f"{outcome['phase_mae_rad']:.3f} rad (a constant guess: {outcome['phase_mae_constant_rad']:.3f})",
         )
     if "stitched_phase_mae_rad" in outcome:
         stitched = f"{outcome['stitched_phase_mae_rad']:.3f} rad"
         constant = f"(a constant guess: {outcome['stitched_phase_mae_constant_rad']:.3f})"
-        rows.add_row("phase error of the stitched image", f"{stitched} {constant}")
+        rows.add_row("phase error, stitched image", f"{stitched} {constant}")
     return rows
 
 

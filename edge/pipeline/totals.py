@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 LATENCY_BOUNDS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 64)
+BATCH_BOUNDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
 
 class Tally:

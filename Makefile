@@ -2,6 +2,8 @@
 .PHONY: demo test lint clean
 
 VENV := .venv
+# ONNX Runtime reports to its maker otherwise.
+export ORT_DISABLE_TELEMETRY := 1
 BIN := $(VENV)/bin
 # Triton's Python backend and numpy < 2 have wheels for these two versions only.
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3 python,$(shell $(p) -c \

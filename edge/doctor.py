@@ -13,8 +13,8 @@ from edge.inference.options import ServerOptions
 from edge.inference.repository import GRAPH_FILE, SHIPPED
 from edge.inference.shm_names import SHM_FOLDER
 
-SHM_NEEDED = 256 << 20
-"""A lane of slots for a mega-pixel detector and the backend's own memory; Docker's default of 64 MiB is less."""
+SHM_NEEDED = 512 << 20
+"""A source's frames (`memory_mib`, 256) and as much for outputs and the server; Docker's default of 64 MiB is less."""
 
 DISK_NEEDED = 512 << 20
 GPU_QUERY = ("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
@@ -115,11 +115,15 @@ def _shm_check(folder: Path) -> Check:
 
 
 def _cache_check(cache: Path) -> Check:
-    there = next(folder for folder in (cache.absolute(), *cache.absolute().parents) if folder.exists())
-    free = shutil.disk_usage(there).free
+    remedy = "set XDG_CACHE_HOME to another disk"
+    try:
+        there = next(folder for folder in (cache.absolute(), *cache.absolute().parents) if folder.exists())
+        free = shutil.disk_usage(there).free
+    except OSError as error:  # a folder on the way there that we may not enter
+        return Check("cache folder", False, f"{cache}: {error.strerror}", remedy)
     ok = free >= DISK_NEEDED and os.access(there, os.W_OK)
     writable = "" if os.access(there, os.W_OK) else ", not writable"
-    return _check("cache folder", ok, f"{cache}: {free >> 20} MiB free{writable}", "set XDG_CACHE_HOME to another disk")
+    return _check("cache folder", ok, f"{cache}: {free >> 20} MiB free{writable}", remedy)
 
 
 def _models_check(source: Path) -> Check:

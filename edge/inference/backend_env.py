@@ -75,9 +75,7 @@ def probe(python: Path) -> BackendEnv:
 
     Triton's Python backend takes the environment of the first `python3` on PATH, so that is the one asked.
     """
-    python3 = python.absolute().parent / "python3"
-    if not python3.exists() or not python3.samefile(python):
-        raise ServerError(f"{python3} is not {python}: name an interpreter of a virtual environment")
+    python3 = _python3_beside(python)
     env = {**clean_environment(), "PYTHONSAFEPATH": "1"}
     try:
         done = subprocess.run(
@@ -171,11 +169,28 @@ def _copy_backend(backend: Path, stub: Path, final: Path) -> None:
                 raise
 
 
+def _python3_beside(python: Path) -> Path:
+    python3 = python.absolute().parent / "python3"
+    try:
+        python.stat()
+        same = python3.samefile(python)
+    except FileNotFoundError as error:
+        raise ServerError(f"server.python: {error.filename} does not exist: name an interpreter that does") from error
+    except OSError as error:
+        raise ServerError(f"server.python: {python} cannot be used: {error.strerror}") from error
+    if not same:
+        raise ServerError(f"{python3} is not {python}: name an interpreter of a virtual environment")
+    return python3
+
+
 def _glibc(text: str | None) -> tuple[int, int]:
     major, _, minor = (text or "glibc 0.0").split()[-1].partition(".")
     return int(major), int(minor)
 
 
 def _last_line(error: Exception) -> str:
-    stderr = getattr(error, "stderr", None)
-    return (stderr or str(error)).strip().splitlines()[-1]
+    for text in (getattr(error, "stderr", None), str(error)):
+        lines = (text or "").strip().splitlines()
+        if lines:
+            return lines[-1]
+    return type(error).__name__

@@ -2,6 +2,7 @@
 
 import ipaddress
 import logging
+import re
 
 from edge.inference import canary
 from edge.inference.client import InferenceClient
@@ -10,9 +11,17 @@ from edge.inference.events import Plan, Served, Transport
 from edge.inference.repository import version_folder
 from edge.inference.requests import InferenceError
 from edge.inference.shared_memory import Region
-from edge.inference.shm_names import PREFIX, is_owned
+from edge.inference.shm_names import PREFIX, is_owned, keep_private
 
 LOG = logging.getLogger(__name__)
+
+MOST_PYTHON_SHM = 256 << 20
+"""A model whose batches are larger makes its memory grow at its first requests."""
+
+RESTRICTED = "protocol is restricted"
+ABSENT = re.compile(r"explicit model load / unload is not allowed|failed to poll from model repository", re.IGNORECASE)
+"""A server that loads only what it finds by itself, or that does not find it."""
+
 LOCAL_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost")
 
 
@@ -25,7 +34,8 @@ def bring_up(client: InferenceClient, plan: Plan, url: str) -> Transport:
     transport = _choose_transport(client, plan, is_loopback(url))
     for served in plan.models:
         for model in served.variants():
-            _load(client, model, plan.timing.load_s)
+            _load(client, model, plan)
+    keep_private(plan.namespace.prefix)  # before the first frame: a umask does not reach what Triton makes
     for served in plan.models:
         for itemsize in served.itemsizes:
             _check(client, plan, served, itemsize, transport)
@@ -46,13 +56,14 @@ def is_loopback(url: str) -> bool:
 def python_shm_bytes(models: tuple[Served, ...]) -> int:
     """First size of the memory between server and model process: twice the largest batch, at least 16 MiB.
 
-    It is reserved once per model and grows by itself, slowly. An axis that the series chooses is taken as 1024.
+    It is reserved once per model, all models alike (the server has one setting), and grows by itself, slowly. An
+    axis that the series chooses is taken as 1024.
     """
     largest = 0
     for served in models:
         height, width = (1024 if axis < 0 else axis for axis in served.spec.frame_shape)
         largest = max(largest, served.spec.max_batch * height * width * max(served.itemsizes))
-    return min(max(16 << 20, 2 * largest), 1 << 30)
+    return min(max(16 << 20, 2 * largest), MOST_PYTHON_SHM)
 
 
 def _choose_transport(client: InferenceClient, plan: Plan, loopback: bool) -> Transport:
@@ -64,13 +75,23 @@ def _choose_transport(client: InferenceClient, plan: Plan, loopback: bool) -> Tr
     try:
         for region in plan.regions:
             client.register(region)
-        _forget_the_dead(client)
+        if plan.regions:
+            _forget_the_dead(client)
     except InferenceError as error:
-        if plan.transport == "shm" or error.kind == "unavailable":
-            raise ServerError(f"{client.url} cannot map our shared memory: {error}") from error
+        if error.kind == "unavailable":
+            raise
+        if plan.transport == "shm":
+            raise ServerError(f"{client.url} cannot map our shared memory: {_shm_remedy(error)}") from error
         LOG.warning("frames travel inline: %s cannot map our shared memory: %s", client.url, error)
         return "inline"
     return "shm"
+
+
+def _shm_remedy(error: InferenceError) -> str:
+    inline = 'set server.transport to "inline"'
+    if RESTRICTED in str(error):
+        return f"it restricts who may register any: lift that there (--grpc-restricted-protocol) or {inline}"
+    return f"its /dev/shm is another one than ours: share it (docker --ipc=host) or {inline} ({error})"
 
 
 def _forget_the_dead(client: InferenceClient) -> None:
@@ -84,14 +105,20 @@ def _forget_the_dead(client: InferenceClient) -> None:
             client.unregister(name)
 
 
-def _load(client: InferenceClient, model: str, timeout_s: float) -> None:
+def _load(client: InferenceClient, model: str, plan: Plan) -> None:
     if client.model_ready(model):
         return
     try:
-        client.load(model, timeout_s)
+        client.load(model, plan.timing.load_s)
     except InferenceError as error:
         if error.kind == "unavailable" and not error.settled:
             raise
+        if plan.url is not None and ABSENT.search(str(error)):
+            remedy = "build its repository with `edge models build --output DIR` and serve that"
+            raise ServerError(f"the server at {plan.url} does not have {model}: {remedy}") from error
+        if RESTRICTED in str(error):
+            remedy = f"load it there (tritonserver --load-model={model})"
+            raise ServerError(f"the server at {client.url} restricts who may load {model}: {remedy}") from error
         raise ServerError(f"{model} does not load: {error}") from error
     if not client.model_ready(model):
         raise ServerError(f"{model} was loaded and is not ready: see the server's log")

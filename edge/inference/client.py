@@ -6,7 +6,6 @@ Unary calls only. Streaming crashes the server at a window of 64, and HTTP's `as
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -43,18 +42,6 @@ LOAD_S = 120.0
 IN_USE_S = 2.0
 
 
-@dataclass(frozen=True)
-class ModelStatistics:
-    """Counters of one model since the server started; durations in nanoseconds, summed over requests."""
-
-    inferences: int
-    executions: int
-    success: int
-    failed: int
-    queue_ns: int
-    infer_ns: int
-
-
 class InferenceClient:
     """Calls to one server; thread-safe. Control calls block and raise InferenceError.
 
@@ -75,6 +62,10 @@ class InferenceClient:
     def submit(self, request: Request, on_done: Callable[[Completion], None]) -> None:
         """See `requests.Submitter`."""
         request.check()
+        if self.suspect:  # whoever answers from now on may not be the server that passed our canaries
+            refused = InferenceError("unavailable", self.suspect)
+            on_done(Completion(request.request_id, refused, None, {}))
+            return
 
         def finished(result: InferResult | None, error: InferenceServerException | None) -> None:
             on_done(self._completion(request, result, error))
@@ -117,11 +108,6 @@ class InferenceClient:
         with _typed_errors():
             self._grpc.load_model(model, headers=self._headers, client_timeout=timeout_s)
 
-    def unload(self, model: str, timeout_s: float = CONTROL_S) -> None:
-        """Unload `model`; requests in flight are finished first."""
-        with _typed_errors():
-            self._grpc.unload_model(model, headers=self._headers, client_timeout=timeout_s)
-
     def register(self, region: Region) -> None:
         """Let the server map `region`, under the region's own name.
 
@@ -161,20 +147,6 @@ class InferenceClient:
         """Unregister the regions that start with `prefix`, and nobody else's."""
         for name in self.registered(prefix):
             self.unregister(name)
-
-    def statistics(self, model: str) -> ModelStatistics:
-        """Counters of `model`. They leave out what a full queue refused."""
-        with _typed_errors():
-            answer = self._grpc.get_inference_statistics(model, client_timeout=CONTROL_S)
-        stats: Any = answer.model_stats[0]
-        return ModelStatistics(
-            inferences=stats.inference_count,
-            executions=stats.execution_count,
-            success=stats.inference_stats.success.count,
-            failed=stats.inference_stats.fail.count,
-            queue_ns=stats.inference_stats.queue.ns,
-            infer_ns=stats.inference_stats.compute_infer.ns,
-        )
 
     def close(self) -> None:
         """Close the channel: requests in flight complete as "unavailable". Idempotent."""
@@ -225,8 +197,11 @@ class InferenceClient:
 def _suspicion(problem: InferenceError) -> str:
     if UNFIT.search(str(problem)):
         return "it lost the process of a model, or our shared memory"
-    if problem.kind == "overloaded" and not problem.settled:
-        return "a request was not answered in time, though the model says that it is ready"
+    if not problem.settled:
+        # Only a server that is set up anew gives back the memory of such a request. And behind a connection that
+        # was cut there may be another server by now, with other weights, that has not passed our canaries.
+        how = "was not answered in time" if problem.kind == "overloaded" else "lost its connection"
+        return f"a request {how}, so the server may still use its memory or be another one: {problem}"
     return ""
 
 

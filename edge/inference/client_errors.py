@@ -7,6 +7,9 @@ from edge.inference.requests import ErrorKind, InferenceError
 QUEUE = re.compile(r"queue size|queue timeout|timeout expired|timed out in queue|exceeds maximum queue", re.IGNORECASE)
 UNFIT = re.compile(r"stub process .*not healthy|unable to find .*shared memory region", re.IGNORECASE | re.DOTALL)
 """The server lives but is not the one we set up: a model's process died, or it was restarted behind our back."""
+REFUSED = re.compile(r"protocol is restricted|explicit model load / unload is not allowed", re.IGNORECASE)
+"""The server's own settings forbid the call: waiting does not help."""
+
 TRANSPORT = re.compile(r"RST_STREAM|stream removed|socket closed|connection reset|GOAWAY", re.IGNORECASE)
 
 REQUEST_ID = re.compile(r"^\[request id: [^\]]*\] ")
@@ -33,8 +36,10 @@ def classify(status: str | None, message: str) -> InferenceError:
     text = REQUEST_ID.sub("", message.strip()) or f"gRPC status {code} without a message"
     if UNFIT.search(text):
         return InferenceError("unavailable", text)
+    if TRANSPORT.search(text):  # also comes as RESOURCE_EXHAUSTED, which else means a message too large
+        return InferenceError("unavailable", text, settled=False)
     if code == "UNAVAILABLE":
-        if "protocol is restricted" in text:
+        if REFUSED.search(text):
             return InferenceError("bad_request", text)
         if QUEUE.search(text):
             return InferenceError("overloaded", text)
@@ -44,6 +49,4 @@ def classify(status: str | None, message: str) -> InferenceError:
     if code in BY_STATUS:
         kind, settled = BY_STATUS[code]
         return InferenceError(kind, text, settled)
-    if TRANSPORT.search(text):
-        return InferenceError("unavailable", text, settled=False)
     return InferenceError("failed", text)

@@ -9,5 +9,9 @@ class RepositoryError(ServerError):
     """A model repository cannot be found, read or assembled."""
 
 
+class SharedMemoryError(ServerError):
+    """A region could not be made; the text says why and what to do."""
+
+
 class CanaryError(ServerError):
     """A model answered its canary request wrongly, or has no canary: it must not serve."""

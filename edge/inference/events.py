@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from edge.inference.backoff import Backoff
-from edge.inference.options import ServerOptions
+from edge.inference.options import STOP_S, ServerOptions
 from edge.inference.repository import SHIPPED
 from edge.inference.requests import Submitter
 from edge.inference.shared_memory import Namespace, Region
@@ -62,7 +62,7 @@ class Timing:
     probe_deadline_s: float = 5.0
     misses: int = 2
     """Probes in a row that must fail before a server counts as hung."""
-    stop_s: float = 8.0
+    stop_s: float = STOP_S
     client_timeout_s: float = 60.0
     backoff: Backoff = field(default_factory=Backoff)
 

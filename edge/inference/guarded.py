@@ -100,7 +100,8 @@ class Guarded:
         inherited = os.environ.get("PYTHONPATH")
         path = root if not inherited else os.pathsep.join((root, inherited))
         return subprocess.Popen(
-            [sys.executable, "-m", "edge.inference.guardian", str(os.getpid()), self._owner_prefix],
+            # -P: a `signal.py` in the working directory is not the standard library's.
+            [sys.executable, "-P", "-m", "edge.inference.guardian", str(os.getpid()), self._owner_prefix],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
@@ -113,8 +114,10 @@ class Guarded:
         stdin = self._process.stdin
         if stdin is None or stdin.closed:
             return
+        unsent = memoryview(json.dumps(command).encode() + b"\n")
         try:
-            stdin.write(json.dumps(command).encode() + b"\n")
+            while unsent:  # a pipe may take a part only: an environment may be larger than it
+                unsent = unsent[stdin.write(unsent) :]
         except BrokenPipeError:
             return  # the reader thread sees the same death and reports it
 

@@ -11,7 +11,8 @@ reads one JSON command a line and answers with one JSON report a line:
 `exited` is sent after every process of that server is reaped and its shared-memory entries (prefix P) are gone,
 so its memory can be used again. When the parent is gone - the pipe ends, or its process does: a fork of the
 parent may hold the pipe - the server is terminated, every entry of the owner's prefix is removed, and the
-guardian exits. The server itself is killed by the kernel should the guardian die first (PR_SET_PDEATHSIG).
+guardian exits. After a failure of its own it exits too, but leaves the memory of a parent that lives. The server
+itself is killed by the kernel should the guardian die first (PR_SET_PDEATHSIG).
 """
 
 import contextlib
@@ -28,11 +29,10 @@ from types import FrameType
 from typing import Any
 
 from edge.inference import shm_names
+from edge.inference.options import STOP_S
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
-ORPHAN_STOP_S = 8.0
-"""Time for a clean exit when the parent is gone: Triton waits up to 5 s for requests in flight."""
 
 
 class Child:
@@ -56,6 +56,7 @@ class Child:
                 stderr=log,
                 cwd=Path(start["log"]).parent,
                 process_group=0,
+                umask=0o077,
                 preexec_fn=before_exec,
             )
         self.pid = self._process.pid
@@ -110,7 +111,7 @@ class Guardian:
             if self._child is not None and self._child.exit_code() is not None:
                 self._end_child(0)
         if self._child is not None:
-            self._end_child(ORPHAN_STOP_S)
+            self._end_child(STOP_S)
         return not self._dismissed
 
     def _read_commands(self) -> bool:
@@ -141,17 +142,21 @@ class Guardian:
 
 
 def main(parent_pid: int, owner_prefix: str) -> None:
-    """Guard until `parent_pid` is gone; then nothing named after `owner_prefix` remains."""
+    """Guard until `parent_pid` is gone; then nothing named after `owner_prefix` remains.
+
+    While the parent lives the memory is its own, whatever happens here: it starts another guardian.
+    """
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
-    orphaned = True
+    dismissed, patience_s = False, 0.0
     try:
-        orphaned = Guardian(parent_pid).run()
+        dismissed = not Guardian(parent_pid).run()
+        patience_s = STOP_S  # the pipe of a parent that dies ends a little before the parent does
     except Exception as error:
         # Top of the process: say why on the way out. The kernel ends the server with us.
         _report({"guardian_error": f"{type(error).__name__}: {error}"})
         raise
     finally:
-        if orphaned:
+        if not dismissed and _is_gone(parent_pid, patience_s):
             shm_names.remove_entries(owner_prefix)
             shm_names.lock_path(owner_prefix).unlink(missing_ok=True)
 
@@ -174,6 +179,16 @@ def _process_descriptor(pid: int) -> int | None:
         return os.pidfd_open(pid)
     except (AttributeError, OSError):
         return None
+
+
+def _is_gone(parent_pid: int, patience_s: float) -> bool:
+    """Whether the parent ends within `patience_s` seconds, or has ended."""
+    deadline = time.monotonic() + patience_s
+    while os.getppid() == parent_pid:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
 
 
 def _report(report: dict[str, Any]) -> None:

@@ -90,8 +90,15 @@ class RemoteHost:
         timing = self._plan.timing
         client = InferenceClient(self._url, timing.client_timeout_s, self._plan.token)
         deadline = time.monotonic() + timing.connect_s
+        waiting = False
         while not client.live(timing.probe_deadline_s):
-            if self._given_up.wait(POLL_S) or time.monotonic() > deadline:
+            if not waiting:
+                LOG.info("waiting for %s", self._url)
+                waiting = True
+            if self._given_up.wait(POLL_S):
+                client.close()
+                raise ServerError(f"no inference server answered at {self._url} until the wait was ended")
+            if time.monotonic() > deadline:
                 client.close()
                 raise ServerError(f"no inference server answers at {self._url}: is it running, is the address right?")
         return client

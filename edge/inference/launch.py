@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.inference.backend_env import BackendEnv, clean_environment, server_binary
+from edge.inference.telemetry import NO_TELEMETRY
 
 LOOPBACK = "127.0.0.1"
 EXIT_TIMEOUT_S = 5
@@ -23,14 +24,13 @@ class Ports:
     """TCP ports of one server, all on the loopback address."""
 
     grpc: int
-    http: int
     metrics: int
 
 
 def free_ports() -> Ports:
-    """Three ports that are free now. Nothing keeps them so: whoever uses them must be ready to try others."""
+    """Two ports that are free now. Nothing keeps them so: whoever uses them must be ready to try others."""
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(3)]
+        sockets = [stack.enter_context(socket.socket()) for _ in range(2)]
         for each in sockets:
             each.bind((LOOPBACK, 0))
         numbers = [each.getsockname()[1] for each in sockets]
@@ -72,9 +72,7 @@ def command_line(plan: LaunchPlan) -> tuple[str, ...]:
         f"--grpc-restricted-protocol={protocol}",
         # Our keepalive pings come every 10 s, also during a long request; the default counts them as an attack.
         "--grpc-http2-min-recv-ping-interval-without-data=5000",
-        f"--http-address={LOOPBACK}",
-        f"--http-port={plan.ports.http}",
-        f"--http-restricted-api={protocol}",
+        "--allow-http=false",  # nothing asks there
         f"--metrics-address={LOOPBACK}",
         f"--metrics-port={plan.ports.metrics}",
         # One flag each: in a comma list the second setting silently becomes part of the first one's value.
@@ -90,4 +88,4 @@ def environment(env: BackendEnv) -> dict[str, str]:
     folders = [str(env.pytriton.parent / "nvidia_pytriton.libs"), str(env.libpython() or "")]
     folders += [inherited["LD_LIBRARY_PATH"]] if inherited.get("LD_LIBRARY_PATH") else []
     path = os.pathsep.join((str(env.executable.parent), inherited.get("PATH", os.defpath)))
-    return {**inherited, "PATH": path, "LD_LIBRARY_PATH": os.pathsep.join(folders)}
+    return {**inherited, **NO_TELEMETRY, "PATH": path, "LD_LIBRARY_PATH": os.pathsep.join(folders)}

@@ -5,6 +5,9 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+STOP_S = 8.0
+"""Time for a server's clean exit before it is killed: Triton waits up to 5 s for requests in flight."""
+
 
 def cache_folder() -> Path:
     """`$XDG_CACHE_HOME/detector-edge`, or `~/.cache/detector-edge`."""
@@ -23,6 +26,3 @@ class ServerOptions:
     """Folder of the server's log files; None is `logs` in the cache folder."""
     ort_threads: int = 1
     """Threads that ONNX Runtime uses within one operator."""
-    python_shm_bytes: int | None = None
-    """First size of the memory that the server shares with a model's process; None is twice the largest batch."""
-    start_timeout_s: float = 60.0

@@ -12,14 +12,14 @@ from edge.inference.client import InferenceClient
 from edge.inference.errors import ServerError
 from edge.inference.guarded import Guarded, Launch
 from edge.inference.launch import LOOPBACK, LaunchPlan, Ports, command_line, environment, free_ports
-from edge.inference.options import ServerOptions
+from edge.inference.options import STOP_S, ServerOptions
 from edge.inference.requests import InferenceError
 from edge.inference.shared_memory import Namespace
 from edge.inference.triton_log import port_taken, telling_line
 
 KEPT_LOGS = 20
 PORT_ATTEMPTS = 5
-STOP_S = 8.0
+START_S = 60.0
 POLL_S = 0.05
 
 
@@ -69,11 +69,11 @@ class EmbeddedTriton:
         """
         env = self._environment()
         backends = backend_folder(env, self._options.cache_dir)
-        size = self._options.python_shm_bytes or python_shm_bytes
         for _ in range(PORT_ATTEMPTS):
             self._starts += 1
             server_id = f"{self._namespace.prefix}-t{self._starts}"
-            plan = LaunchPlan(env, backends, repository, server_id, free_ports(), secrets.token_hex(16), size)
+            token = secrets.token_hex(16)
+            plan = LaunchPlan(env, backends, repository, server_id, free_ports(), token, python_shm_bytes)
             running = self._launch(plan)
             if self._wait_until_live(plan):
                 self.running = running
@@ -131,14 +131,17 @@ class EmbeddedTriton:
 
     def _wait_until_live(self, plan: LaunchPlan) -> bool:
         """True: it answers. False: a port was taken, try others. Raises ServerError for anything else."""
-        deadline = time.monotonic() + self._options.start_timeout_s
+        deadline = time.monotonic() + START_S
         with InferenceClient(f"{LOOPBACK}:{plan.ports.grpc}", token=plan.token) as client:
             while self._exit_text is None:
                 if client.live(1.0) and self._is_ours(client, plan.server_id):
                     return True
-                if self._given_up.wait(POLL_S) or time.monotonic() > deadline:
+                if self._given_up.wait(POLL_S):
                     self.stop(0.0)
-                    waited = f"did not answer within {self._options.start_timeout_s:.0f} s"
+                    raise ServerError("tritonserver was stopped while starting")
+                if time.monotonic() > deadline:
+                    self.stop(0.0)
+                    waited = f"did not answer within {START_S:.0f} s"
                     raise ServerError(f"tritonserver {waited}: {self.telling_line()}")
         line = self.telling_line()
         if port_taken(line):

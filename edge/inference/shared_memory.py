@@ -15,11 +15,8 @@ from typing import Self
 import numpy as np
 
 from edge.inference import shm_names
+from edge.inference.errors import SharedMemoryError
 from edge.inference.shm_names import SHM_FOLDER
-
-
-class SharedMemoryError(RuntimeError):
-    """A region could not be made; the text says why and what to do."""
 
 
 class Region:

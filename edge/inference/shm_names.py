@@ -6,6 +6,7 @@ lock that can be taken proves that the owner is gone. A process id alone proves 
 containers that share /dev/shm do not share them.
 """
 
+import contextlib
 import fcntl
 import os
 import re
@@ -46,9 +47,10 @@ def claim(folder: Path = SHM_FOLDER) -> Claim:
         os.close(fd)
 
 
-def sweep_stale(folder: Path = SHM_FOLDER) -> list[str]:
-    """Remove the entries of owners that are gone and return their prefixes; nobody else's are touched."""
-    return [prefix for prefix in stale_prefixes(folder) if _sweep_one(prefix, folder)]
+def sweep_stale(folder: Path = SHM_FOLDER) -> None:
+    """Remove the entries of owners that are gone; nobody else's are touched."""
+    for prefix in stale_prefixes(folder):
+        _sweep_one(prefix, folder)
 
 
 def stale_prefixes(folder: Path = SHM_FOLDER) -> list[str]:
@@ -71,30 +73,34 @@ def is_owned(prefix: str, folder: Path = SHM_FOLDER) -> bool:
         os.close(fd)
 
 
-def remove_entries(prefix: str, folder: Path = SHM_FOLDER) -> list[str]:
-    """Unlink every entry of `prefix` but the lock, which goes last, and return the names.
+def remove_entries(prefix: str, folder: Path = SHM_FOLDER) -> None:
+    """Unlink every entry of `prefix` but the lock, which goes last.
 
     Memory that is still mapped somewhere stays valid there; only the name goes.
     """
     lock = prefix + LOCK_SUFFIX
-    names = [path.name for path in folder.glob(f"{prefix}*") if path.name != lock]
-    for name in names:
-        (folder / name).unlink(missing_ok=True)
-    return names
+    for path in folder.glob(f"{prefix}*"):
+        if path.name != lock:
+            path.unlink(missing_ok=True)
 
 
-def _sweep_one(prefix: str, folder: Path) -> bool:
+def keep_private(prefix: str, folder: Path = SHM_FOLDER) -> None:
+    """Take every entry of `prefix` from other users; the memory that Triton makes is readable for all by itself."""
+    for path in folder.glob(f"{prefix}*"):
+        with contextlib.suppress(FileNotFoundError):
+            path.chmod(0o600)
+
+
+def _sweep_one(prefix: str, folder: Path) -> None:
     path = lock_path(prefix, folder)
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
-        return False
+        return
     try:
-        if not _try_lock(fd) or not _is_same_file(fd, path):
-            return False
-        remove_entries(prefix, folder)
-        path.unlink(missing_ok=True)
-        return True
+        if _try_lock(fd) and _is_same_file(fd, path):
+            remove_entries(prefix, folder)
+            path.unlink(missing_ok=True)
     finally:
         os.close(fd)
 

@@ -26,6 +26,8 @@ LOG = logging.getLogger(__name__)
 
 STOPPED = "stopped"
 JOIN_S = 30.0
+DEATH_TOLD_S = 0.5
+"""How long the guardian may take to say that the server died, after requests have noticed it."""
 
 State = Literal["starting", "ready", "down", "stopped"]
 
@@ -63,10 +65,10 @@ class Supervisor:
         Raises ServerError (CanaryError, RepositoryError), one line with cause and remedy, where the first
         attempt fails; nothing is left running then.
         """
-        self._thread.start()
         try:
+            self._thread.start()
             self._settled.wait()
-        except BaseException:  # Ctrl-C while waiting
+        except BaseException:  # Ctrl-C while starting or waiting
             self.stop()
             raise
         if self._first_error is not None:
@@ -148,11 +150,13 @@ class Supervisor:
             went_away = error.kind == "unavailable"
             text = f"the inference server {'went away' if went_away else 'refused'} while models were loaded: {text}"
         if self._client is not None:
+            if self._plan.url is not None and not (isinstance(error, InferenceError) and not error.settled):
+                self._unregister(self._client)  # it answers, so it can be asked
             self._client.close()
             self._client = None
             text += self._host.explain()
         self._host.end(0.0)
-        LOG.error("inference server not ready: %s", text)
+        LOG.log(logging.INFO if self._stopping.is_set() else logging.ERROR, "inference server not ready: %s", text)
         if not self._settled.is_set():
             kind = type(error) if isinstance(error, ServerError) else ServerError
             self._first_error = kind(text)
@@ -166,8 +170,17 @@ class Supervisor:
             except queue.Empty:
                 trouble = self._probe(client)
             misses = misses + 1 if trouble else 0
-            if trouble and (client.suspect or misses >= self._plan.timing.misses):
-                return trouble
+            if self._plan.url is not None and trouble:
+                return trouble  # it may be another server when it answers again: it has to pass the canaries first
+            if client.suspect or misses >= self._plan.timing.misses:
+                return self._death() or trouble
+
+    def _death(self) -> str:
+        """What is known of the end of the server's process, which says more than requests that failed of it."""
+        try:
+            return self._wake.get(timeout=DEATH_TOLD_S)
+        except queue.Empty:
+            return ""
 
     def _probe(self, client: InferenceClient) -> str:
         """What is wrong with the server; empty where nothing is."""
@@ -196,4 +209,5 @@ class Supervisor:
         try:
             client.unregister_prefix(self._plan.namespace.prefix)
         except InferenceError as error:
-            LOG.warning("our shared memory stays registered at %s: %s", client.url, error)
+            if error.kind != "bad_request":  # else it takes no shared memory from us: none is registered
+                LOG.warning("our shared memory stays registered at %s: %s", client.url, error)

@@ -49,6 +49,20 @@ def variant(model_bytes: bytes, itemsize: int) -> bytes:
     return model.SerializeToString()
 
 
+def without_byte(model_bytes: bytes, position: int) -> bytes | None:
+    """The graph with the weight of one byte set to zero: what a broken variant does. None where it has no weights."""
+    from onnx import numpy_helper
+
+    model = _parse(model_bytes)
+    for initializer in model.graph.initializer:
+        if initializer.name == BYTE_WEIGHTS:
+            weights = numpy_helper.to_array(initializer).copy()
+            weights[position] = 0
+            initializer.CopyFrom(numpy_helper.from_array(weights, BYTE_WEIGHTS))
+            return model.SerializeToString()
+    return None
+
+
 def check_graph(model_bytes: bytes, spec: ModelSpec, itemsize: int) -> None:
     """Raise RepositoryError unless the graph's inputs and outputs are those that `spec` describes."""
     model = _parse(model_bytes)

@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.inference.repository import version_folder
+from edge.inference.telemetry import disable_telemetry
 from edge.models.ptycho import FRAME_PX, OFFSET_PX, PATCH_PX
 from edge.physics.arrays import Complex, Float
 from edge.physics.judging import Errors, PatchJudge, mean_errors, stitched_errors
@@ -50,6 +51,7 @@ class Row(TypedDict):
 
 def session_predict(path: Path) -> Predict:
     """The graph in `path` on one thread, frame by frame."""
+    disable_telemetry()
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

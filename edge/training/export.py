@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 
+from edge.inference.telemetry import disable_telemetry
 from edge.models.ptycho import FRAME_PX, SPEC
 from edge.training.network import PatchNet, ServedNet
 
@@ -23,6 +23,9 @@ def export(net: PatchNet, path: Path, probes: NDArray[np.uint8]) -> float:
 
     Raises RuntimeError when that exceeds `TOLERANCE`.
     """
+    disable_telemetry()
+    import onnxruntime
+
     served = ServedNet(net).eval()
     names = [output.name for output in SPEC.outputs]
     with warnings.catch_warnings():

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from edge.inference import server
-from edge.inference.canary import as_bytes
+from edge.inference.canary import as_bytes, make_canary
 from edge.inference.client import InferenceClient
 from edge.inference.errors import CanaryError, ServerError
 from edge.inference.events import Event, Plan, Served, ServerLost, ServerReady, Timing
@@ -26,8 +26,11 @@ from edge.inference.launch import Ports, free_ports
 from edge.inference.options import ServerOptions
 from edge.inference.requests import Completion, InferenceError, Request, Span, Submitter
 from edge.inference.shared_memory import Namespace
+from edge.inference.shm_names import SHM_FOLDER
 from edge.inference.supervisor import Supervisor
+from edge.inference.variants import without_byte
 from tests.system.conftest import Serve, Serving
+from tests.system.proxy import Proxy
 from tests.system.witness import PATIENCE_S, entries, eventually, port_open, process_runs, processes_named
 from tests.unit.inference.graphs import COUNTS, ECHO
 
@@ -74,12 +77,14 @@ def test_infers_by_shared_memory_and_inline_and_leaves_nothing(serve: Serve) -> 
         answer = ask(ready.client, Request("e", "echo_u8", (2, 3, 4, 1), echoed, ("bytes",)))
         assert answer.outputs is not None and np.array_equal(answer.outputs["bytes"], echoed)
         running, prefix = serving.running, serving.namespace.prefix
-        assert all(map(port_open, (running.ports.grpc, running.ports.http, running.ports.metrics)))
+        assert all(map(port_open, (running.ports.grpc, running.ports.metrics)))
+        theirs = [SHM_FOLDER / name for name in entries(f"{prefix}-t1.")]
+        assert theirs and all(path.stat().st_mode & 0o077 == 0 for path in theirs)
         assert len(processes_named(prefix)) >= 4
     assert isinstance(lost := serving.next_event(), ServerLost)
     assert (lost.epoch, lost.reason, lost.gone) == (1, "stopped", True)
     assert processes_named(prefix) == [] and entries(prefix) == []
-    assert not any(map(port_open, (running.ports.grpc, running.ports.http, running.ports.metrics)))
+    assert not any(map(port_open, (running.ports.grpc, running.ports.metrics)))
 
 
 def test_errors_have_kinds(serve: Serve) -> None:
@@ -95,12 +100,10 @@ def test_errors_have_kinds(serve: Serve) -> None:
         kinds = {kind: error.kind if error else None for kind, error in found.items()}
         assert kinds == {kind: kind for kind in kinds}, found
         with InferenceClient(serving.running.url) as stranger, pytest.raises(InferenceError, match="restricted"):
-            stranger.unload("counts_u16")
+            stranger.load("counts_u16")
         serving.arena.view[:] = 0
         client.register(serving.arena)  # once more: registered anew, not refused
         assert serving.arena.name in client.registered(serving.namespace.prefix)
-        statistics = client.statistics("counts_u16")
-        assert statistics.success >= 1 and statistics.inferences >= 2
     late = ask(client, inline_request()).error
     assert late is not None and late.kind == "unavailable"
 
@@ -282,6 +285,60 @@ def test_remote_server_is_lost_when_it_hangs_and_found_again(serve: Serve, tiny_
             assert client.registered("edge-") == [theirs.arena.name]
 
 
+def test_server_behind_a_cut_connection_has_to_pass_the_canaries_again(
+    serve: Serve, tiny_models: Path, tmp_path: Path
+) -> None:
+    """Restarted between two probes it may have other weights: its answers must not be taken for our model's."""
+    other_models = shutil.copytree(tiny_models, tmp_path / "models")
+    _make_blind(other_models / "counts" / "1")
+    patient = Timing(probe_every_s=600)
+    with serve(timing=patient) as theirs, serve(source=other_models) as others, Namespace() as namespace:
+        events: queue.Queue[Event] = queue.Queue()
+        with Proxy(theirs.running.ports.grpc) as proxy:
+            arena = namespace.region("frames", 1 << 20)
+            url, token = f"127.0.0.1:{proxy.port}", theirs.running.token
+            plan = Plan((Served(COUNTS),), namespace, (arena,), url, token, source=tiny_models)
+            with Supervisor(plan, events.put) as supervisor:
+                ours = Serving(supervisor, events, namespace, arena)
+                first = ours.ready()
+                infer_by_shm(ours, first.client)
+                pending: queue.SimpleQueue[Completion] = queue.SimpleQueue()
+                os.kill(theirs.running.pid, signal.SIGSTOP)
+                first.client.submit(inline_request(), pending.put)
+                with pytest.raises(queue.Empty):  # it is on its way
+                    pending.get(timeout=0.5)
+                proxy.cut(others.running.ports.grpc)
+                os.kill(theirs.running.pid, signal.SIGCONT)
+                assert pending.get(timeout=PATIENCE_S).error is not None
+                answers = [ask(first.client, inline_request()) for _ in range(40)]
+                assert {answer.error.kind if answer.error else "answered" for answer in answers} == {"unavailable"}
+                assert isinstance(ours.next_event(), ServerLost)
+                with pytest.raises(queue.Empty):
+                    events.get(timeout=2)  # the other one is never ready
+                proxy.cut(theirs.running.ports.grpc)
+                second = ours.ready()
+                assert second.epoch == 2
+                infer_by_shm(ours, second.client)
+
+
+def _make_blind(version: Path) -> None:
+    """Give the model other weights, and a canary that agrees with them."""
+    blind = without_byte((version / "model.onnx").read_bytes(), 1)
+    assert blind is not None
+    (version / "model.onnx").write_bytes(blind)
+    with np.load(version / "canary.npz") as stored:
+        arrays = dict(stored)
+    np.savez(
+        version / "canary.npz",
+        **{
+            **arrays,
+            **{  # pyright: ignore[reportArgumentType]
+                f"u16_{name}": array for name, array in make_canary(blind, arrays["u16_frame"]).items()
+            },
+        },
+    )
+
+
 def test_remote_server_that_keeps_its_memory_to_itself_is_used_inline(serve: Serve, tiny_models: Path) -> None:
     with serve() as theirs, Namespace() as namespace:
         arena = namespace.region("frames", 1 << 20)
@@ -303,8 +360,7 @@ def test_absent_remote_server_is_one_clear_line(tiny_models: Path) -> None:
 
 def test_port_that_somebody_took_meanwhile_is_given_up(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as somebody:
-        free = free_ports()
-        offers = iter([Ports(somebody.getsockname()[1], free.http, free.metrics), free_ports()])
+        offers = iter([Ports(somebody.getsockname()[1], free_ports().metrics), free_ports()])
         monkeypatch.setattr(server, "free_ports", lambda: next(offers))
         with serve() as serving:
             infer_by_shm(serving, serving.ready().client)

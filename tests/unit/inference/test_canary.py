@@ -1,6 +1,10 @@
 """The canary tells right from wrong, through a server that is only pretended."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +13,11 @@ import pytest
 
 from edge.inference import canary
 from edge.inference.errors import CanaryError
+from edge.inference.repository import SHIPPED
 from edge.inference.requests import Completion, InferenceError, Request
 from edge.inference.shared_memory import Region
+from edge.inference.variants import variant, without_byte
+from edge.models.ptycho import SPEC as PTYCHO
 from edge.models.spec import ModelSpec
 from tests.unit.inference.graphs import COUNTS, ECHO, counts_graph, write_models
 
@@ -18,8 +25,10 @@ from tests.unit.inference.graphs import COUNTS, ECHO, counts_graph, write_models
 class Pretended:
     """Answers like a server: with `spoil` applied to every output, or with an error."""
 
-    def __init__(self, region: Region | None, spoil: Callable[[np.ndarray], np.ndarray | None]) -> None:
-        self._session = onnxruntime.InferenceSession(counts_graph())
+    def __init__(
+        self, region: Region | None, spoil: Callable[[np.ndarray], np.ndarray | None], graph: bytes | None = None
+    ) -> None:
+        self._session = onnxruntime.InferenceSession(graph or counts_graph())
         self._region = region
         self._spoil = spoil
 
@@ -111,3 +120,51 @@ def test_no_canary_no_service(tmp_path: Path) -> None:
     other = ModelSpec("echo", ECHO.frame_shape, COUNTS.outputs, 8)
     with pytest.raises(CanaryError, match="u8_counts"):
         canary.read_canary(models / "echo" / "1", other, 1)
+
+
+@pytest.mark.parametrize("itemsize", [1, 2, 4])
+@pytest.mark.parametrize("spec", [COUNTS, PTYCHO], ids=lambda spec: spec.name)
+def test_no_byte_of_a_pixel_may_be_lost(spec: ModelSpec, itemsize: int, tmp_path: Path) -> None:
+    source = write_models(tmp_path) if spec is COUNTS else SHIPPED
+    folder = source / spec.name / "1"
+    expected = canary.read_canary(folder, spec, itemsize)
+    graph = variant((folder / "model.onnx").read_bytes(), itemsize)
+    canary.check(Pretended(None, lambda array: array, graph), "right", expected)
+    for position in range(itemsize):
+        broken = without_byte(graph, position)
+        assert broken is not None
+        with pytest.raises(CanaryError, match="off by"):
+            canary.check(Pretended(None, lambda array: array, broken), "wrong", expected)
+
+
+def test_a_canary_that_says_nothing_about_a_byte_is_refused(tmp_path: Path) -> None:
+    models = write_models(tmp_path)
+    one_frame = replace(COUNTS, max_batch=1)  # bright or faint, not both
+    with pytest.raises(CanaryError, match=r"counts_u32: the canary frames say nothing about byte 1"):
+        canary.write_canary(models / "counts" / "1", one_frame, np.ones((1, 4, 4), np.uint8))
+
+
+@pytest.mark.parametrize(("error", "passes"), [(9e-3, True), (2e-2, False)])
+def test_room_for_other_processors(error: float, passes: bool) -> None:
+    """TF32 and FP16 round to 1e-3 .. 1e-2; whole numbers have no room at all."""
+    one = np.array([0.5], np.float32)
+    if passes:
+        canary._compare("m", "out", one, one + np.float32(error))
+    else:
+        with pytest.raises(CanaryError):
+            canary._compare("m", "out", one, one + np.float32(error))
+    with pytest.raises(CanaryError):
+        canary._compare("m", "out", np.array([5], np.int32), np.array([6], np.int32))
+
+
+def test_making_a_canary_reports_nothing(tmp_path: Path) -> None:
+    """ONNX Runtime would leave a file of events to be sent."""
+    code = (
+        "import numpy as np; from edge.inference.canary import make_canary; "
+        "from tests.unit.inference.graphs import counts_graph; "
+        "make_canary(counts_graph(), np.ones((1, 4, 4), np.uint16))"
+    )
+    env = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    env["XDG_CACHE_HOME"] = str(tmp_path)
+    subprocess.run([sys.executable, "-c", code], env=env, check=True, timeout=60, cwd=Path(__file__).parents[3])
+    assert list(tmp_path.iterdir()) == []

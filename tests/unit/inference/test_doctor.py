@@ -1,10 +1,14 @@
 """The doctor finds what is wrong and says what to do; it never raises."""
 
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 
 from edge import doctor
+from edge.commands.doctor import doctor as command
 from edge.doctor import Check, Machine, checks
 from edge.inference import shm_names
 from edge.inference.errors import ServerError
@@ -44,3 +48,44 @@ def test_failures_have_remedies(found: dict[str, Check]) -> None:
 def test_space_and_gpu_are_reported(found: dict[str, Check]) -> None:
     assert "MiB free" in found["shared memory"].found and "MiB free" in found["cache folder"].found
     assert found["GPU"].ok
+
+
+CONFIG = """
+[[source]]
+name = "detector"
+protocol = "stream-v2"
+address = "tcp://127.0.0.1:1"
+[[route]]
+name = "all"
+model = "identity"
+[server]
+python = "/no/such/python3"
+"""
+
+
+def test_configuration_names_the_environment_to_check(tmp_path: Path) -> None:
+    path = tmp_path / "edge.toml"
+    path.write_text(CONFIG)
+    done = CliRunner().invoke(command, ["--json", "-c", str(path)])
+    assert done.exit_code == 1 and "server.python: /no/such/python3 does not exist" in done.output
+    done = CliRunner().invoke(command, ["-c", str(tmp_path / "none.toml")])
+    assert done.exit_code == 1 and done.output.startswith("Error: cannot read")
+
+
+@pytest.mark.parametrize(("mib", "ok"), [(511, False), (512, True)])
+def test_shared_memory_has_room_for_frames_and_server(
+    mib: int, ok: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = SimpleNamespace(f_blocks=mib, f_bavail=mib, f_frsize=1 << 20)
+    monkeypatch.setattr(os, "statvfs", lambda _: space)
+    check = doctor._shm_check(tmp_path)
+    assert check.ok == ok and ("docker --shm-size" in check.remedy) != ok and ("mount -o" in check.remedy) != ok
+
+
+def test_cache_folder_that_may_not_be_entered_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    check = doctor._cache_check(tmp_path / "closed")
+    assert not check.ok and "Permission denied" in check.found and "XDG_CACHE_HOME" in check.remedy

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from tritonclient.utils import InferenceServerException
 
+from edge.inference.client import InferenceClient
 from edge.inference.client_errors import classify
-from edge.inference.requests import ErrorKind, Request, Span
+from edge.inference.requests import Completion, ErrorKind, Request, Span
 from edge.inference.triton_log import port_taken, telling_line
 
 
@@ -21,6 +23,8 @@ from edge.inference.triton_log import port_taken, telling_line
         ("NOT_FOUND", "Unable to find shared memory region: 'edge-1-00000000-r-a'", "unavailable", True),
         ("INVALID_ARGUMENT", "unexpected shape for input 'frame'", "bad_request", True),
         ("RESOURCE_EXHAUSTED", "Received message larger than max", "bad_request", True),
+        ("RESOURCE_EXHAUSTED", "Received RST_STREAM with error code 11", "unavailable", False),
+        ("UNAVAILABLE", "explicit model load / unload is not allowed if polling is enabled", "bad_request", True),
         ("DEADLINE_EXCEEDED", "Deadline Exceeded", "overloaded", False),
         ("CANCELLED", "Locally cancelled by application!", "unavailable", False),
         ("INTERNAL", "Stub process 'a_0_0' is not healthy.", "unavailable", True),
@@ -82,3 +86,34 @@ def test_sound_requests_pass() -> None:
 def test_telling_line(log: str, line: str) -> None:
     assert telling_line(log.splitlines()) == line
     assert port_taken(line) == ("already in use" in line)
+
+
+@pytest.mark.parametrize("frame", [Span("r", 0, 48), FRAME])
+@pytest.mark.parametrize(
+    ("status", "message", "suspicion"),
+    [
+        ("UNAVAILABLE", "Socket closed", "lost its connection"),
+        ("RESOURCE_EXHAUSTED", "Received RST_STREAM with error code 11", "lost its connection"),
+        ("DEADLINE_EXCEEDED", "Deadline Exceeded", "not answered in time"),
+        ("INTERNAL", "Stub process 'a_0_0' is not healthy.", "lost the process"),
+        ("UNAVAILABLE", "[request id: 4] Exceeds maximum queue size", ""),
+        ("INTERNAL", "onnx runtime error 2: bad", ""),
+    ],
+)
+def test_a_request_that_is_not_settled_makes_the_server_suspect(
+    frame: "Span | np.ndarray", status: str, message: str, suspicion: str
+) -> None:
+    """Only a new epoch gives its memory back, and behind a cut connection there may be another server."""
+    outputs = {"out": Span("r", 64, 8)} if isinstance(frame, Span) else ("out",)
+    request = Request(1, "m", (2, 3, 4, 2), frame, outputs)
+    with InferenceClient("127.0.0.1:1") as client:
+        error = InferenceServerException(message, f"StatusCode.{status}")
+        completion = client._completion(request, None, error)
+        assert completion.error is not None
+        assert suspicion in client.suspect and bool(suspicion) == bool(client.suspect)
+        if isinstance(frame, Span) and not completion.settled:
+            assert client.suspect
+        answers: list[Completion] = []
+        if suspicion:
+            client.submit(request, answers.append)  # nothing is sent to it any more
+            assert [(str(answer.error), answer.settled) for answer in answers] == [(client.suspect, True)]

@@ -79,7 +79,7 @@ def test_only_entries_of_the_dead_are_swept(tmp_path: Path) -> None:
     alive = shm_names.claim(tmp_path)
     make_entries(tmp_path, f"{alive.prefix}-r-frames")
     assert shm_names.stale_prefixes(tmp_path) == ["edge-10-aaaaaaaa"]
-    assert shm_names.sweep_stale(tmp_path) == ["edge-10-aaaaaaaa"]
+    shm_names.sweep_stale(tmp_path)
     kept = ["edge-1-zz.lock", "edge-11-bbbbbbbb-r-frames", "edge-devices.lock", "other-1-aaaaaaaa.lock"]
     assert names(tmp_path) == sorted([*kept, f"{alive.prefix}-r-frames", f"{alive.prefix}.lock"])
     alive.release()
@@ -90,10 +90,23 @@ def test_a_prefix_stays_ours_while_a_child_holds_the_lock(tmp_path: Path) -> Non
     claim = shm_names.claim(tmp_path)
     inherited = os.dup(claim.lock_fd)
     os.close(claim.lock_fd)  # the owner died, its guardian still cleans up
-    assert shm_names.is_owned(claim.prefix, tmp_path) and shm_names.sweep_stale(tmp_path) == []
+    shm_names.sweep_stale(tmp_path)
+    assert shm_names.is_owned(claim.prefix, tmp_path) and names(tmp_path) != []
     os.close(inherited)
-    assert shm_names.sweep_stale(tmp_path) == [claim.prefix] and names(tmp_path) == []
+    shm_names.sweep_stale(tmp_path)
+    assert names(tmp_path) == []
 
 
 def test_unknown_prefixes_have_no_owner(tmp_path: Path) -> None:
     assert not shm_names.is_owned("edge-1-00000000", tmp_path)
+
+
+def test_what_the_server_makes_is_taken_from_other_users(tmp_path: Path) -> None:
+    make_entries(tmp_path, "edge-1-00000000-t1.region", "edge-2-00000000-t1.region")
+    for path in tmp_path.iterdir():
+        path.chmod(0o666)
+    shm_names.keep_private("edge-1-00000000", tmp_path)
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {
+        "edge-1-00000000-t1.region": 0o600,
+        "edge-2-00000000-t1.region": 0o666,
+    }

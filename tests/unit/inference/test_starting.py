@@ -8,13 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.inference.backend_env import BackendEnv, backend_folder, clean_environment, problems
+from edge.inference.backend_env import BackendEnv, backend_folder, clean_environment, probe, problems
 from edge.inference.backoff import Backoff
 from edge.inference.bring_up import is_loopback, python_shm_bytes
+from edge.inference.client import InferenceClient
 from edge.inference.errors import ServerError
 from edge.inference.events import Served
 from edge.inference.launch import LaunchPlan, Ports, command_line, environment
 from edge.inference.options import ServerOptions
+from edge.inference.server import EmbeddedTriton
+from edge.inference.shared_memory import Namespace
 from tests.unit.inference.graphs import COUNTS
 
 
@@ -78,7 +81,7 @@ def test_backend_folder_is_copied_once(env: BackendEnv, tmp_path: Path) -> None:
 
 
 def launch_plan(env: BackendEnv) -> LaunchPlan:
-    ports = Ports(grpc=5001, http=5002, metrics=5003)
+    ports = Ports(grpc=5001, metrics=5003)
     return LaunchPlan(env, Path("/backends"), Path("/repo"), "edge-1-00000000-t1", ports, "secret", 1 << 24)
 
 
@@ -88,9 +91,10 @@ def test_command_line_is_loopback_explicit_and_one_flag_per_setting(env: Backend
         "--model-control-mode=explicit",
         "--exit-timeout-secs=5",
         "--grpc-address=127.0.0.1",
-        "--http-address=127.0.0.1",
+        "--allow-http=false",
         "--metrics-address=127.0.0.1",
         "--grpc-port=5001",
+        "--metrics-port=5003",
         "--grpc-restricted-protocol=model-repository,shared-memory:edge-token=secret",
         "--backend-config=python,shm-default-byte-size=16777216",
         "--backend-config=python,shm-region-prefix-name=edge-1-00000000-t1.",
@@ -109,6 +113,7 @@ def test_environment_puts_the_wanted_python_first(env: BackendEnv, monkeypatch: 
         str(env.prefix / "lib"),
         "/site",
     ]
+    assert made["ORT_DISABLE_TELEMETRY"] == "1"
     assert "PYTHONPATH" not in made and "PYTHONPATH" not in clean_environment()
 
 
@@ -143,6 +148,8 @@ def test_loopback(url: str, here: bool) -> None:
 
 def test_backend_memory_holds_two_batches() -> None:
     assert python_shm_bytes((Served(COUNTS, (2,)),)) == 2 * 8 * 1024 * 1024 * 2
+    large = replace(COUNTS, frame_shape=(4096, 4096))
+    assert python_shm_bytes((Served(large, (4,)),)) == 256 << 20
     small = replace(COUNTS, frame_shape=(64, 64))
     assert python_shm_bytes((Served(small, (1,)),)) == 16 << 20
 
@@ -152,3 +159,26 @@ def test_cache_folder_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert ServerOptions().cache_dir == tmp_path / "detector-edge"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert ServerOptions().cache_dir == Path.home() / ".cache" / "detector-edge"
+
+
+def test_missing_interpreter_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ServerError, match=rf"server\.python: {tmp_path}/x/python3 does not exist"):
+        probe(tmp_path / "x" / "python3")
+
+
+def test_interpreter_that_says_nothing_is_one_clear_line(tmp_path: Path) -> None:
+    python = tmp_path / "python3"
+    python.write_text("#!/bin/sh\necho '  ' >&2\nexit 1\n")
+    python.chmod(0o755)
+    with pytest.raises(ServerError, match=r"cannot be asked about its packages: .*exit status 1") as caught:
+        probe(python)
+    assert "\n" not in str(caught.value)
+
+
+def test_start_that_is_given_up_blames_nobody(env: BackendEnv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Namespace(tmp_path) as namespace:
+        triton = EmbeddedTriton(ServerOptions(cache_dir=tmp_path), namespace, lambda _: None)
+        triton.abandon()
+        monkeypatch.setattr(InferenceClient, "live", lambda *_: False)
+        with pytest.raises(ServerError, match=r"^tritonserver was stopped while starting$"):
+            triton._wait_until_live(launch_plan(env))

@@ -56,7 +56,8 @@ class EmbeddedHost:
         repository = assemble(assembly, plan.server.cache_dir)
         began = time.monotonic()
         running = self.triton.start(repository, python_shm_bytes(plan.models))
-        LOG.info("tritonserver %d answers after %.1f s: %s", running.pid, time.monotonic() - began, running)
+        facts = (running.pid, running.url, time.monotonic() - began, running.log)
+        LOG.info("tritonserver %d answers at %s after %.1f s, its log is %s", *facts)
         return InferenceClient(running.url, plan.timing.client_timeout_s, running.token)
 
     def abandon(self) -> None:

@@ -1,6 +1,7 @@
 """`edge serve` with the real Triton: every frame that was sent comes back as its own checksum."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -135,6 +136,24 @@ def test_stopping_mid_series_publishes_the_account(tmp_path):
         _, _, ended = at.collect()
         assert (ended.reason, ended.verdict) == ("shutdown", "incomplete")
         assert ended.arrivals["received"] == ended.account["published"]
+
+
+def test_a_triton_that_somebody_else_runs(tmp_path):
+    """Its models are ready, but its control interface is closed to us: frames travel in the requests."""
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    with station(tmp_path / "one") as host:
+        url = re.search(r"answers at (\S+)", (tmp_path / "one" / "serve.log").read_text())
+        assert url is not None
+        with station(tmp_path / "two", settings=f'\n[server]\nurl = "{url[1]}"\n') as at:
+            at.send(at.simulation(100))
+            _, checksums, ended = at.collect()
+            assert checksums == right(range(100))
+            assert ended.verdict == "complete"
+            assert "inline" in (tmp_path / "two" / "serve.log").read_text()
+            assert descendants(at.addresses["pid"]) == {}
+        host.send(host.simulation(10))
+        assert host.collect()[2].verdict == "complete"  # the other one's stop did not touch it
 
 
 def test_two_systems_side_by_side(tmp_path):

@@ -90,4 +90,7 @@ def _watch(scan: PtychoScan, settings: live.Options, console: Console) -> live.F
             shown.update(Group(picture(np.asarray(phase), max(columns, 16)), bar))
 
     with shown:
-        return live.run(scan, settings, starting, progress)
+        finished = live.run(scan, settings, starting, progress)
+    if not console.is_terminal:
+        console.print()  # the bar ends without a line break there
+    return finished

@@ -23,7 +23,7 @@ class Pending(msgspec.Struct, gc=False):
     received_wall_ns: int
     received_ns: int  # monotonic
     attempts: int = 0  # of which the server did not survive, or may not have
-    retried_since_ns: int = 0  # monotonic; 0: never
+    retried_since_ns: int = 0  # monotonic, of the present server; 0: never
 
 
 class RouteQueue:
@@ -66,6 +66,12 @@ class RouteQueue:
         if taken and not lane:
             del self._lanes[id(taken[0].lane)]
         return taken
+
+    def forgive(self) -> None:
+        """A new server: what waited for the old one has not tried this one's patience."""
+        for lane in self._lanes.values():
+            for frame in lane:
+                frame.retried_since_ns = 0
 
     def clear(self) -> list[Pending]:
         """All of them."""

@@ -141,6 +141,7 @@ class RouteRunner:
     def resume(self) -> None:
         """A server is ready: end any wait."""
         self._not_before_ns = 0
+        self.queue.forgive()
 
     def _settle(self, flight: _Flight) -> None:
         self._free_blocks.append(flight.block)

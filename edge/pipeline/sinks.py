@@ -33,8 +33,9 @@ class ReplayBuffer:
         """What is still kept of `first` to `last`, both included."""
         if not self._kept:
             return []
-        oldest = self._kept[0][0]  # numbers are consecutive
-        return list(islice(self._kept, max(first - oldest, 0), max(last - oldest + 1, 0)))
+        oldest, newest = self._kept[0][0], self._kept[-1][0]  # numbers are consecutive
+        first, last = max(first, oldest), min(last, newest)
+        return list(islice(self._kept, first - oldest, last - oldest + 1)) if first <= last else []
 
 
 class ResultSink:

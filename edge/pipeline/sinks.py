@@ -13,8 +13,12 @@ from streams.messages import CodecError, Part
 from streams.sockets import Socket
 
 
+OVERHEAD_BYTES = 400
+"""What Python keeps for one remembered message beside its bytes: tuple, list, bytes objects, a place in the deque."""
+
+
 class ReplayBuffer:
-    """The last results of one route, at most `limit` bytes of them."""
+    """The last results of one route, in at most `limit` bytes of memory."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -24,10 +28,10 @@ class ReplayBuffer:
     def keep(self, seq: int, parts: list[Part]) -> None:
         """Remember a message; the oldest ones make room for it."""
         self._kept.append((seq, parts))
-        self._bytes += sum(map(len, parts))
+        self._bytes += OVERHEAD_BYTES + sum(map(len, parts))
         while self._bytes > self._limit and len(self._kept) > 1:
             _, old = self._kept.popleft()
-            self._bytes -= sum(map(len, old))
+            self._bytes -= OVERHEAD_BYTES + sum(map(len, old))
 
     def between(self, first: int, last: int) -> list[tuple[int, list[Part]]]:
         """What is still kept of `first` to `last`, both included."""

@@ -32,7 +32,7 @@ SECOND = 1_000_000_000
 ARMED = "2026-01-02T03:04:05Z"
 SHAPE = (12, 10)
 SLOT_NBYTES = 2 * SHAPE[0] * SHAPE[1]
-LONG = Patience(grace_ns=60 * SECOND, idle_ns=60 * SECOND, drain_ns=60 * SECOND)
+LONG = Patience(grace_ns=60 * SECOND, idle_ns=60 * SECOND, drain_ns=15 * SECOND)
 
 Values = dict[tuple[str, int], tuple[int, float]]
 """By channel and image id: the sum of all bytes of the image, and its first byte."""

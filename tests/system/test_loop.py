@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import cbor2
 import msgpack
@@ -10,7 +11,6 @@ import numpy as np
 import pytest
 
 from edge.pipeline.dispatch import PAUSE_NS
-from edge.pipeline.loop import Patience
 from streams.codecs import DECODERS, ENCODERS
 from streams.codecs.compression import compress
 from streams.codecs.handshake import MAX_REPLAY
@@ -22,6 +22,7 @@ from streams.simulator import Faults
 from streams.sockets import dealer
 from streams.subscriber import Subscriber
 from tests.system.loopbench import (
+    LONG,
     SECOND,
     SLOT_NBYTES,
     LoopBench,
@@ -38,7 +39,7 @@ SHORT_NS = 500_000_000
 """Grace and idle time of the tests in which they must not run out."""
 
 DRAIN_S = 0.5
-NEVER_DRAINED = Patience(grace_ns=60 * SECOND, idle_ns=60 * SECOND, drain_ns=int(DRAIN_S * SECOND))
+NEVER_DRAINED = replace(LONG, drain_ns=int(DRAIN_S * SECOND))
 FEW_SLOTS = 8 * SLOT_NBYTES
 WELL_BEFORE_S = 5.0
 """Far less than the drain time of a bench that is not told otherwise."""
@@ -152,7 +153,10 @@ def test_a_model_that_never_answers_costs_no_image_and_no_memory(gone):
         def every_block_is_taken() -> bool:
             while bench.server.asked:
                 bench.server.fail("overloaded", settled=False)
-            return bench.totals.retries["sum", "overloaded"] == bench.blocks * bench.epoch
+            return (
+                bench.totals.retries["sum", "overloaded"] == bench.blocks * bench.epoch
+                and not bench.runners[0]._free_blocks
+            )
 
         for _ in range(3):
             bench.ready()
@@ -165,9 +169,25 @@ def test_a_model_that_never_answers_costs_no_image_and_no_memory(gone):
         bench.nothing_is_left()
 
 
+def test_a_server_that_comes_back_is_asked_at_once(monkeypatch):
+    monkeypatch.setitem(PAUSE_NS, "unavailable", 60 * SECOND)
+    with loop_bench() as bench:
+        bench.answering = False
+        bench.ready()
+        taken = series("stream-v2", 20)
+        bench.send(taken.messages)
+        bench.asked(2)
+        bench.requests_end()
+        bench.lost()
+        bench.ready()
+        bench.answering = True
+        all_published(bench, taken)
+        bench.nothing_is_left()
+
+
 def test_time_without_a_server_does_not_use_up_the_patience_with_a_busy_one(monkeypatch):
     monkeypatch.setattr("edge.pipeline.dispatch.PATIENCE_NS", SHORT_NS)
-    with loop_bench("stream-v2", "stream-v2", patience=Patience(60 * SECOND, 2 * SHORT_NS, 60 * SECOND)) as bench:
+    with loop_bench("stream-v2", "stream-v2", patience=replace(LONG, idle_ns=2 * SHORT_NS)) as bench:
         bench.answering = False
         bench.ready()
         taken = series("stream-v2", 4)
@@ -216,9 +236,7 @@ def test_a_detector_whose_images_find_no_memory_has_to_wait():
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_an_open_series_does_not_become_idle_while_its_source_is_blocked(protocol):
-    with loop_bench(
-        protocol, protocol, memory_nbytes=FEW_SLOTS, patience=Patience(60 * SECOND, SHORT_NS, 60 * SECOND)
-    ) as bench:
+    with loop_bench(protocol, protocol, memory_nbytes=FEW_SLOTS, patience=replace(LONG, idle_ns=SHORT_NS)) as bench:
         taken = series(protocol, 40)
         bench.send(taken.messages)
         bench.blocked()
@@ -231,9 +249,7 @@ def test_an_open_series_does_not_become_idle_while_its_source_is_blocked(protoco
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_grace_does_not_run_out_while_the_source_is_blocked(protocol):
     """The end message was taken before the last images, from another connection of the detector."""
-    with loop_bench(
-        protocol, protocol, memory_nbytes=FEW_SLOTS, patience=Patience(SHORT_NS, 60 * SECOND, 60 * SECOND)
-    ) as bench:
+    with loop_bench(protocol, protocol, memory_nbytes=FEW_SLOTS, patience=replace(LONG, grace_ns=SHORT_NS)) as bench:
         taken = series(protocol, 40)
         *most, end = taken.messages
         bench.send([*most[:5], end, *most[5:]])
@@ -247,7 +263,7 @@ def test_grace_does_not_run_out_while_the_source_is_blocked(protocol):
 
 def test_the_loop_sleeps_while_a_source_is_blocked():
     with loop_bench(
-        "stream-v2", "stream-v2", memory_nbytes=FEW_SLOTS, patience=Patience(60 * SECOND, 2 * SHORT_NS, 60 * SECOND)
+        "stream-v2", "stream-v2", memory_nbytes=FEW_SLOTS, patience=replace(LONG, idle_ns=2 * SHORT_NS)
     ) as bench:
         bench.send(series("stream-v2", 60).messages)
         bench.blocked()
@@ -557,6 +573,21 @@ def test_user_data_of_any_depth_costs_no_image():
         bench.nothing_is_left()
 
 
+def test_header_data_of_any_depth_is_published_or_left_out():
+    depths = [*range(10, 900, 20), *range(900, 1000)]
+    with loop_bench("simplon-v1") as bench:
+        bench.ready()
+        for number, depth in enumerate(depths, start=2):
+            bench.send_parts(header_with(series("simplon-v1", 0, number), nested(depth)))
+        taken = series("simplon-v1", 12)
+        bench.send(taken.messages)
+        all_published(bench, taken)
+        attached = [notice.user_data for notice in bench.started if notice.series_id > 1]
+        assert len(attached) == len(depths)
+        assert attached[0] is not None
+        bench.nothing_is_left()
+
+
 ABSURD = [(2**63 - 1, 2**63 - 1), (2**64 - 1, 2**64 - 1), (-(2**63), 2**64 - 1), (0, 2**64 - 1), (0, -1), (5, 2)]
 
 
@@ -793,7 +824,7 @@ def with_broken_pixels(taken: Taken, image_id: int) -> list[Part]:
 
 
 def test_totals_are_the_sums_of_the_accounts():
-    grace = Patience(grace_ns=SHORT_NS, idle_ns=60 * SECOND, drain_ns=60 * SECOND)
+    grace = replace(LONG, grace_ns=SHORT_NS)
     with loop_bench("stream-v2", "simplon-v1", routes=TWO_ROUTES, limit=1, patience=grace) as bench:
         bench.ready()
         faults = Faults(lost=frozenset({3}), repeated=frozenset({5, 6}), corrupted=frozenset({8}))

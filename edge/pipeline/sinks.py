@@ -12,7 +12,6 @@ from streams.codecs import handshake, results
 from streams.messages import CodecError, Part
 from streams.sockets import Socket
 
-
 OVERHEAD_BYTES = 400
 """What Python keeps for one remembered message beside its bytes: tuple, list, bytes objects, a place in the deque."""
 

@@ -62,6 +62,7 @@ class Outcome(Protocol):
 class _Flight(msgspec.Struct, gc=False):
     frames: list[Pending]
     block: int
+    epoch: int  # of the server it was sent to
 
 
 class RouteRunner:
@@ -86,6 +87,7 @@ class RouteRunner:
         self._unsettled: list[_Flight] = []
         self._not_before_ns = 0
         self._last_id = 0
+        self._epoch = 0
 
     @property
     def in_flight(self) -> int:
@@ -101,7 +103,7 @@ class RouteRunner:
             if length == 0 or (may_grow and self._flights):
                 return
             self._last_id += 1
-            flight = _Flight(self.queue.take(length), self._free_blocks.pop())
+            flight = _Flight(self.queue.take(length), self._free_blocks.pop(), server.epoch)
             self._flights[self._last_id] = flight
             for frame in flight.frames:
                 frame.lane.send(frame.slot)
@@ -119,7 +121,7 @@ class RouteRunner:
                 frame.lane.release(frame.slot)
         else:
             self._recover(flight, error, now_ns, outcome, totals)
-        if completion.settled:
+        if completion.settled or flight.epoch < self._epoch:
             self._settle(flight)
         else:
             self._unsettled.append(flight)
@@ -138,8 +140,9 @@ class RouteRunner:
             self._settle(flight)
         self._unsettled.clear()
 
-    def resume(self) -> None:
-        """A server is ready: end any wait."""
+    def resume(self, epoch: int) -> None:
+        """A server is ready: end any wait. What was sent to earlier ones can touch our memory no more."""
+        self._epoch = epoch
         self._not_before_ns = 0
         self.queue.forgive()
 
@@ -161,7 +164,8 @@ class RouteRunner:
                 frame.lane.release(frame.slot)
         if again:
             totals.retries[self.route.name, error.kind] += 1
-            self._not_before_ns = now_ns + PAUSE_NS[error.kind]
+            if flight.epoch >= self._epoch:  # else it was not this server that failed
+                self._not_before_ns = now_ns + PAUSE_NS[error.kind]
             self.queue.put_back(again)
 
     def _request(self, flight: _Flight, server: Serving) -> Request:

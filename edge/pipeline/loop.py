@@ -144,7 +144,7 @@ class ServingLoop:
             self._totals.server_epoch = event.epoch
             for runner in self._runners:
                 runner.settle_all()
-                runner.resume()
+                runner.resume(event.epoch)
         else:
             log.warning("inference server lost: %s; frames wait for it to come back", event.reason)
             self._server = None

@@ -241,7 +241,7 @@ def test_without_a_settled_block_nothing_is_sent():
         bench.complete(attempt * LONG)
     assert bench.pump(9 * LONG) == []
     bench.runner.settle_all()
-    bench.runner.resume()
+    bench.runner.resume(1)
     assert bench.pump(9 * LONG) == [1]
 
 
@@ -252,8 +252,24 @@ def test_a_server_that_comes_back_ends_the_pause():
     bench.server.fail("unavailable")
     bench.complete(now_ns=0)
     assert bench.pump(1) == []
-    bench.runner.resume()
+    bench.runner.resume(1)
     assert bench.pump(1) == [1]
+
+
+def test_what_an_earlier_server_did_not_settle_is_free_when_the_next_is_ready():
+    bench = Bench(limit=1)
+    bench.put(1)
+    bench.pump()
+    bench.server.fail("unavailable", settled=False)
+    bench.runner.settle_all()  # the next server is ready before the answer has been taken from the queue
+    bench.runner.resume(2)
+    bench.complete()
+    bench.serving = Serving(2, bench.server, "shm")
+    assert bench.pump() == [1]  # without a pause
+    bench.server.answer()
+    bench.complete()
+    assert bench.results == right(1)
+    assert bench.all_free()
 
 
 def test_an_answer_of_another_shape_is_a_failure():

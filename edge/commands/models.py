@@ -53,4 +53,7 @@ def build(target: Literal["cpu", "tensorrt"], output: Path, names: tuple[str, ..
         raise click.ClickException(str(error)) from error
     shutil.copytree(built, output)
     click.echo(f"{output}: {', '.join(sorted(path.name for path in output.iterdir()))}")
+    if target == "tensorrt":
+        click.echo("engines are not built yet: make model.plan of each model.onnx with trtexec on the serving host")
+        return
     click.echo(f"serve it with: tritonserver --model-repository={output} --model-control-mode=explicit")

@@ -73,6 +73,13 @@ def test_a_repository_for_a_triton_of_your_own(tmp_path):
     assert "identity" in run("models", "build", "--output", str(tmp_path / "x"), "nothing").output
 
 
+def test_a_tensorrt_repository_says_that_its_engines_are_missing(tmp_path):
+    result = run("models", "build", "--target", "tensorrt", "--output", str(tmp_path / "repository"), "identity")
+    assert result.exit_code == 0, result.output
+    assert "trtexec" in result.output
+    assert "serve it with" not in result.output
+
+
 def documented_commands() -> set[str]:
     text = "\n".join(readme.read_text() for readme in READMES)
     return set(re.findall(r"\bedge (?!serve,)([a-z]+)\b(?= [a-z]+`|`| -|\n| --)", text))

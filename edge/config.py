@@ -38,6 +38,7 @@ class RouteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     channels: tuple[str, ...] = ()
     pixel_bits: tuple[Bits, ...] = (16, 32)
     requests_in_flight: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
+    output_mib: Mebibytes = 128
 
 
 class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,6 +57,8 @@ class Results(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     publish: str = "tcp://127.0.0.1:5600"
     handshake: str = "tcp://127.0.0.1:5601"
     replay_mib: Mebibytes = 64
+    folder: str = ""
+    raw_frames: str = ""
 
 
 class Metrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

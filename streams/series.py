@@ -13,6 +13,7 @@ A series also closes when the detector starts another one, and when nothing came
     OPEN     superseded   CLOSED
     OPEN     idle         CLOSED
     ENDING   last image   CLOSED
+    ENDING   triggered    CLOSED where nothing is awaited of the number that the controller states
     ENDING   grace over   CLOSED
     ENDING   superseded   CLOSED
     CLOSED   anything     CLOSED (frames are late, and counted so)
@@ -147,6 +148,20 @@ class Series:
             self._close(CloseReason.END)
         else:
             self.state, self._ending_since_ns = State.ENDING, now_ns
+
+    def triggered(self, images: int) -> bool:
+        """The controller triggered so many images a channel, and no more will come: that is what is expected.
+
+        The arm command announces an upper bound only. Returns False, and changes nothing, where the series is closed or
+        more images than that are there.
+        """
+        contradicted = any(seen.end > images for seen in self._seen.values())
+        if self.state is State.CLOSED or contradicted or not 0 <= images <= MAX_IMAGE_ID:
+            return False
+        self._images = images
+        if self.state is State.ENDING and self._awaited() == 0:
+            self._close(CloseReason.END)
+        return True
 
     def touch(self, now_ns: int) -> None:
         """Restart the idle time and the grace period: it is we who do not listen at present."""

@@ -176,7 +176,9 @@ class Subscriber:
         while (parts := self._ask.receive(REPLAY_TIMEOUT_MS)) is not None:
             try:
                 head = handshake.unpack_reply(parts[0])
-                if isinstance(head, handshake.Welcome) or (head.route, head.first) != (request.route, request.first):
+                if not isinstance(head, handshake.Replay | handshake.Replayed):
+                    continue
+                if (head.route, head.first) != (request.route, request.first):
                     continue
                 if isinstance(head, handshake.Replayed):
                     return min(head.last, request.last), came

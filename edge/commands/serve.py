@@ -23,9 +23,10 @@ from edge.inference.supervisor import Supervisor
 from edge.metrics import serve_metrics
 from edge.models.registry import MODELS
 from edge.pipeline.arena import Arena
-from edge.pipeline.dispatch import RouteRunner, ServedModel, block_nbytes
+from edge.pipeline.dispatch import RouteRunner, ServedModel
 from edge.pipeline.intake import Intake
 from edge.pipeline.loop import Events, Patience, ServingLoop
+from edge.pipeline.outputs import OutputBlocks, depends_on_frame, outputs_nbytes
 from edge.pipeline.sinks import ResultSink
 from edge.pipeline.totals import Totals
 from streams.codecs import DECODERS
@@ -131,10 +132,14 @@ def _runners(config: configuration.Config, namespace: Namespace) -> tuple[list[R
         spec = MODELS[route.model]
         model = ServedModel(spec, str(versions(spec.name)[-1]), model_sha256(spec.name), itemsizes(route))
         blocks = 2 * route.requests_in_flight  # as many again may be unsettled after a lost server
-        region = namespace.region(f"outputs-{at}", blocks * block_nbytes(spec))
+        if depends_on_frame(spec):
+            nbytes = route.output_mib << 20
+        else:
+            nbytes = blocks * outputs_nbytes(spec, (0, 0), spec.max_batch)
+        region = namespace.region(f"outputs-{at}", nbytes)
         outputs.append(region)
         rule = Route(route.name, route.model, route.sources, route.channels)
-        runners.append(RouteRunner(rule, model, region, route.requests_in_flight))
+        runners.append(RouteRunner(rule, model, OutputBlocks(region, spec, blocks), route.requests_in_flight))
     return runners, outputs
 
 

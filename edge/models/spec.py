@@ -22,8 +22,13 @@ class TensorSpec:
 
     name: str
     dtype: str  # numpy name: "float32", "int32"
-    shape: tuple[int, ...]
+    shape: tuple[int, ...]  # ANY: the frame's height and, the second time, its width
     units: str  # "rad", "1" for a bare number
+
+    def shape_for(self, frame_shape: tuple[int, int]) -> tuple[int, ...]:
+        """The shape for a frame of (height, width)."""
+        lengths = iter(frame_shape)
+        return tuple(next(lengths) if length == ANY else length for length in self.shape)
 
 
 @dataclass(frozen=True)

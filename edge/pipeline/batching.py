@@ -1,7 +1,7 @@
 """Batches: runs of neighbouring slots of one series, in the order the frames arrived."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -46,9 +46,13 @@ class RouteQueue:
             self._lanes.setdefault(id(frame.lane), deque()).appendleft(frame)
             self._size += 1
 
-    def next_batch(self, most: int) -> tuple[int, bool]:
-        """How many frames (at most `most`, neighbours of one series) make the next batch; whether more may join it."""
+    def next_batch(self, capacity: Callable[[tuple[int, int]], int]) -> tuple[int, bool]:
+        """How many frames (neighbours of one series) make the next batch; whether more may join it.
+
+        `capacity` says how many frames of a shape may go together.
+        """
         lane = self._first()
+        most = capacity(lane[0].shape) if lane else 0
         length = 0
         last: Pending | None = None
         for frame in lane:

@@ -14,7 +14,7 @@ import numpy as np
 from edge.inference.requests import Completion, InferenceError, Request, Span, Submitter
 from edge.models.spec import ModelSpec
 from edge.pipeline.batching import Pending, RouteQueue
-from edge.pipeline.slots import Memory
+from edge.pipeline.outputs import OutputBlocks
 from edge.pipeline.totals import Totals
 from streams.routing import Route
 
@@ -26,8 +26,6 @@ PATIENCE_NS = 60_000_000_000
 
 PAUSE_NS = {"overloaded": 50_000_000, "model_missing": 500_000_000, "unavailable": 2_000_000_000}
 """How long a route waits before it tries again, by kind of error; a server that comes back ends the wait."""
-
-OUTPUT_ALIGNMENT = 64
 
 
 class Serving(msgspec.Struct, frozen=True):
@@ -71,18 +69,17 @@ class RouteRunner:
     Args:
         route: its rule.
         model: what it runs.
-        outputs: memory for output blocks of `block_nbytes(spec)`, more of them than `limit`.
+        outputs: blocks for what it answers, more of them than `limit`.
         limit: requests that may be at the server at the same time.
     """
 
-    def __init__(self, route: Route, model: ServedModel, outputs: Memory, limit: int) -> None:
+    def __init__(self, route: Route, model: ServedModel, outputs: OutputBlocks, limit: int) -> None:
         self.route = route
         self.model = model
-        self.spec = spec = model.spec
+        self.spec = model.spec
         self.queue = RouteQueue()
-        self._outputs = outputs
+        self.outputs = outputs
         self._limit = limit
-        self._free_blocks = list(range(outputs.nbytes // block_nbytes(spec)))
         self._flights: dict[int, _Flight] = {}
         self._unsettled: list[_Flight] = []
         self._not_before_ns = 0
@@ -98,12 +95,12 @@ class RouteRunner:
         self, server: Serving, now_ns: int, on_done: Callable[["RouteRunner", Completion], None], totals: Totals
     ) -> None:
         """Send what may be sent now: full batches while there is room, a part of one when nothing is in flight."""
-        while now_ns >= self._not_before_ns and self._free_blocks and len(self._flights) < self._limit:
-            length, may_grow = self.queue.next_batch(self.spec.max_batch)
+        while now_ns >= self._not_before_ns and self.outputs.free and len(self._flights) < self._limit:
+            length, may_grow = self.queue.next_batch(self.outputs.capacity)
             if length == 0 or (may_grow and self._flights):
                 return
             self._last_id += 1
-            flight = _Flight(self.queue.take(length), self._free_blocks.pop(), server.epoch)
+            flight = _Flight(self.queue.take(length), self.outputs.take(), server.epoch)
             self._flights[self._last_id] = flight
             for frame in flight.frames:
                 frame.lane.send(frame.slot)
@@ -115,7 +112,9 @@ class RouteRunner:
         flight = self._flights.pop(int(completion.request_id))
         error = completion.error or self._misshapen(flight, completion)
         if error is None:
-            arrays = self._read(flight, completion)
+            arrays = completion.outputs
+            if arrays is None:
+                arrays = self.outputs.read(flight.block, flight.frames[0].shape, len(flight.frames))
             for at, frame in enumerate(flight.frames):
                 outcome.inferred(self, frame, {name: array[at] for name, array in arrays.items()})
                 frame.lane.release(frame.slot)
@@ -147,7 +146,7 @@ class RouteRunner:
         self.queue.forgive()
 
     def _settle(self, flight: _Flight) -> None:
-        self._free_blocks.append(flight.block)
+        self.outputs.give_back(flight.block)
         for frame in flight.frames:
             frame.lane.settle(frame.slot)
 
@@ -176,47 +175,14 @@ class RouteRunner:
             pixels = first.lane.run(first.slot, batch).reshape(shape)
             return Request(self._last_id, model, shape, pixels, tuple(output.name for output in self.spec.outputs))
         frames = Span(first.lane.region, first.lane.offset_of(first.slot), batch * first.lane.pitch)
-        return Request(self._last_id, model, shape, frames, self._output_spans(flight))
-
-    def _output_spans(self, flight: _Flight) -> dict[str, Span]:
-        spans = {}
-        offset = flight.block * block_nbytes(self.spec)
-        for output, frame_nbytes in zip(self.spec.outputs, _frame_nbytes(self.spec), strict=True):
-            spans[output.name] = Span(self._outputs.name, offset, frame_nbytes * len(flight.frames))
-            offset += _aligned(frame_nbytes * self.spec.max_batch)
-        return spans
-
-    def _read(self, flight: _Flight, completion: Completion) -> Mapping[str, np.ndarray]:
-        """Outputs by name, [batch, ...], in memory of their own."""
-        if completion.outputs is not None:
-            return completion.outputs
-        spans = self._output_spans(flight)
-        read = {}
-        for output in self.spec.outputs:
-            span = spans[output.name]
-            raw = self._outputs.view[span.offset : span.offset + span.nbytes]
-            read[output.name] = raw.view(output.dtype).reshape(len(flight.frames), *output.shape).copy()
-        return read
+        return Request(self._last_id, model, shape, frames, self.outputs.spans(flight.block, first.shape, batch))
 
     def _misshapen(self, flight: _Flight, completion: Completion) -> InferenceError | None:
         for output in self.spec.outputs:
-            expected = (len(flight.frames), *output.shape)
+            expected = (len(flight.frames), *output.shape_for(flight.frames[0].shape))
             answered = tuple(completion.shapes.get(output.name, ()))
             if answered != expected:
                 return InferenceError(
                     "failed", f"model {self.spec.name} answered {output.name} of shape {answered}, not {expected}"
                 )
         return None
-
-
-def block_nbytes(spec: ModelSpec) -> int:
-    """Bytes that the outputs of one full batch take, each output aligned."""
-    return sum(_aligned(nbytes * spec.max_batch) for nbytes in _frame_nbytes(spec))
-
-
-def _frame_nbytes(spec: ModelSpec) -> list[int]:
-    return [int(np.prod(output.shape)) * np.dtype(output.dtype).itemsize for output in spec.outputs]
-
-
-def _aligned(nbytes: int) -> int:
-    return -(-nbytes // OUTPUT_ALIGNMENT) * OUTPUT_ALIGNMENT

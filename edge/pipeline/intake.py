@@ -207,6 +207,11 @@ def refusal_of(frame: Frame, runner: RouteRunner) -> tuple[str, str] | None:
             f"model {spec.name} takes frames of {height} x {width} pixels, these have {frame.shape[0]} x "
             f"{frame.shape[1]}; set the detector's region of interest, or use a model for this size"
         )
+    if not runner.outputs.capacity(frame.shape):
+        return "too_large", (
+            f"what {spec.name} answers for a frame of {frame.shape[0]} x {frame.shape[1]} does not fit the memory of "
+            f"route {runner.route.name}; set its output_mib higher"
+        )
     return None
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from edge.inference.events import ServerLost, ServerReady
 from edge.inference.requests import Completion
 from edge.pipeline.batching import Pending
+from edge.pipeline.control import Control
 from edge.pipeline.dispatch import RouteRunner, Serving
 from edge.pipeline.intake import Intake
 from edge.pipeline.record import SeriesRecord
@@ -79,6 +80,7 @@ class ServingLoop:
         self._intakes = intakes
         self._runners = runners
         self._sink = sink
+        self._control = Control(intakes)
         self._events = events
         self._patience = patience
         self._totals = totals
@@ -103,7 +105,7 @@ class ServingLoop:
         self._drain(poller)
 
     def _answer(self) -> None:
-        if not self._sink.answer():
+        if not self._sink.answer(self._control.answer):
             self._totals.refused_requests += 1
 
     def _take_in(self, intake: Intake) -> None:
@@ -178,6 +180,7 @@ class ServingLoop:
         for route in record.accounts:
             ended = record.ended(route)
             self._sink.send(ended)
+            self._control.remember(ended)
             self._totals.series[route, ended.verdict] += 1
             log.info(
                 "series %d of %s on %s: %s, %s of %s images published (%s)",

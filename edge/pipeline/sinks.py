@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 import msgpack
@@ -78,8 +78,8 @@ class ResultSink:
         for route, seq in self._seq.items():
             self._publish.send(results.encode(results.Heartbeat(route, self.origin, seq - 1, time.time_ns())))
 
-    def answer(self) -> bool:
-        """Serve one message that waits on the handshake socket.
+    def answer(self, control: Callable[[handshake.Triggered | handshake.Inquire], handshake.Reply]) -> bool:
+        """Serve one message that waits on the handshake socket; `control` answers what is not about results.
 
         Returns:
             Whether it could be understood.
@@ -97,8 +97,10 @@ class ResultSink:
         if isinstance(request, handshake.Hello):
             self._publish.send([handshake.hello_topic(request.token)])
             self.ask.send([peer, handshake.pack(handshake.Welcome(self.origin, self._address, dict(self._seq)))])
-        else:
+        elif isinstance(request, handshake.Replay):
             self._send_again(peer, request)
+        else:
+            self.ask.send([peer, handshake.pack(control(request))])
         return True
 
     def _send_again(self, peer: bytes, request: handshake.Replay) -> None:

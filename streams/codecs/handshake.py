@@ -11,6 +11,14 @@ order), and the first frame cannot be missed.
     subscriber -> {"op": "replay", "route": str, "first": int, "last": int}
     publisher  -> {"op": "replay", ...} + the parts of one result, for each that is still kept
                   {"op": "replayed", "route": str, "first": int, "last": int, "sent": int}
+
+Whoever controls the detector says on the same socket how many images it triggered (a detector is armed for more than
+a run may need, so the arm command does not tell), and asks what became of them:
+
+    controller -> {"op": "triggered", "source": str, "series_id": int, "images": int}
+    publisher  -> {"op": "noted", "source": str, "series_id": int, "known": bool}
+    controller -> {"op": "inquire", "source": str, "series_id": int, "route": str}
+    publisher  -> {"op": "account", "source": str, "series_id": int, "route": str, "now": {...} | nil}
 """
 
 from typing import Any, TypeAlias
@@ -38,6 +46,22 @@ class Replay(msgspec.Struct, frozen=True, tag_field="op", tag="replay"):
     last: int
 
 
+class Triggered(msgspec.Struct, frozen=True, tag_field="op", tag="triggered"):
+    """So many images were triggered in the series, a channel; no more will come."""
+
+    source: str
+    series_id: int
+    images: int
+
+
+class Inquire(msgspec.Struct, frozen=True, tag_field="op", tag="inquire"):
+    """Asks for the account of a series on a route as it is now."""
+
+    source: str
+    series_id: int
+    route: str
+
+
 class Welcome(msgspec.Struct, frozen=True, tag_field="op", tag="welcome"):
     origin: str
     publish: str
@@ -52,8 +76,36 @@ class Replayed(msgspec.Struct, frozen=True, tag_field="op", tag="replayed"):
     sent: int
 
 
-Request: TypeAlias = Hello | Replay
-Reply: TypeAlias = Welcome | Replay | Replayed
+class Noted(msgspec.Struct, frozen=True, tag_field="op", tag="noted"):
+    """The answer to `Triggered`; `known` is False where no such series is open."""
+
+    source: str
+    series_id: int
+    known: bool
+
+
+class AccountNow(msgspec.Struct, frozen=True):
+    """What became of a series on a route so far; the fields are those of `results.SeriesEnded`."""
+
+    series_uid: str
+    open: bool
+    verdict: str  # "" while open
+    arrivals: dict[str, int | None]
+    account: dict[str, Any]
+    missing: dict[str, list[tuple[int, int]]]  # by channel: holes as [start, stop), also of what is still awaited
+
+
+class AccountReply(msgspec.Struct, frozen=True, tag_field="op", tag="account"):
+    """The answer to `Inquire`; `now` is None where no such series is remembered."""
+
+    source: str
+    series_id: int
+    route: str
+    now: AccountNow | None = None
+
+
+Request: TypeAlias = Hello | Replay | Triggered | Inquire
+Reply: TypeAlias = Welcome | Replay | Replayed | Noted | AccountReply
 
 
 def hello_topic(token: bytes) -> bytes:

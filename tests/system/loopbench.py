@@ -12,9 +12,10 @@ import numpy as np
 
 from edge.inference.events import ServerLost, ServerReady
 from edge.pipeline.arena import Arena
-from edge.pipeline.dispatch import RouteRunner, ServedModel, block_nbytes
+from edge.pipeline.dispatch import RouteRunner, ServedModel
 from edge.pipeline.intake import Intake
 from edge.pipeline.loop import Events, Patience, ServingLoop
+from edge.pipeline.outputs import OutputBlocks, outputs_nbytes
 from edge.pipeline.sinks import ResultSink
 from edge.pipeline.totals import Totals
 from streams.codecs import DECODERS
@@ -112,9 +113,13 @@ class LoopBench:
         self._memories = [HeapMemory(f"frames-{at}", memory_nbytes) for at, _ in enumerate(protocols)]
         self.runners: list[RouteRunner] = []
         for at, route in enumerate(routes):
-            outputs = HeapMemory(f"outputs-{at}", self.blocks * block_nbytes(SPEC))
+            outputs = HeapMemory(f"outputs-{at}", self.blocks * outputs_nbytes(SPEC, (0, 0), SPEC.max_batch))
             self._memories.append(outputs)
-            self.runners.append(RouteRunner(route, ServedModel(SPEC, "1", "00", (1, 2, 4)), outputs, limit))
+            self.runners.append(
+                RouteRunner(
+                    route, ServedModel(SPEC, "1", "00", (1, 2, 4)), OutputBlocks(outputs, SPEC, self.blocks), limit
+                )
+            )
         self.detectors, self.intakes = [], []
         for at, protocol in enumerate(protocols):
             name, detector, socket = f"det-{at}", push(ctx, queued), pull(ctx, queued)
@@ -255,7 +260,7 @@ class LoopBench:
         """Stop; every slot and output block is free, and the subscriber missed nothing and saw nothing twice."""
         self.stop()
         assert all(intake.arena.drained for intake in self.intakes)
-        assert [len(runner._free_blocks) for runner in self.runners] == [self.blocks] * len(self.runners)
+        assert [runner.outputs.free for runner in self.runners] == [self.blocks] * len(self.runners)
         assert (self.subscriber.lost, self.subscriber.repeats, self.subscriber.unreadable) == (0, 0, 0)
 
     def close(self) -> None:

@@ -155,7 +155,7 @@ def test_a_model_that_never_answers_costs_no_image_and_no_memory(gone):
                 bench.server.fail("overloaded", settled=False)
             return (
                 bench.totals.retries["sum", "overloaded"] == bench.blocks * bench.epoch
-                and not bench.runners[0]._free_blocks
+                and not bench.runners[0].outputs.free
             )
 
         for _ in range(3):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import zmq
 
+from edge.pipeline.control import Control
 from edge.pipeline.sinks import ResultSink
 from streams.codecs import handshake
 from streams.codecs.results import Result, SeriesEnded, describe
@@ -50,7 +51,7 @@ class Sender:
         while not self._done:
             ready = poller.wait(1000)
             if self.ask.zmq in ready:
-                self.understood.append(self.sink.answer())
+                self.understood.append(self.sink.answer(Control([]).answer))
             self._wake_up.clear()
             while self._jobs:
                 self._jobs.pop(0)()

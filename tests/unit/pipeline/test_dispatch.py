@@ -5,7 +5,8 @@ import pytest
 
 from edge.inference.requests import Completion
 from edge.pipeline.batching import Pending
-from edge.pipeline.dispatch import MAX_ATTEMPTS, PATIENCE_NS, PAUSE_NS, RouteRunner, ServedModel, Serving, block_nbytes
+from edge.pipeline.dispatch import MAX_ATTEMPTS, PATIENCE_NS, PAUSE_NS, RouteRunner, ServedModel, Serving
+from edge.pipeline.outputs import OutputBlocks, outputs_nbytes
 from edge.pipeline.record import SeriesRecord
 from edge.pipeline.slots import Lane, SlotState
 from edge.pipeline.totals import Totals
@@ -15,6 +16,7 @@ from streams.series import Series
 from tests.unit.pipeline.doubles import SPEC, HeapMemory, SumServer
 
 LONG = 10**10
+BLOCK = outputs_nbytes(SPEC, (2, 3), SPEC.max_batch)
 
 
 class Bench:
@@ -22,11 +24,13 @@ class Bench:
 
     def __init__(self, limit: int = 2, transport="shm", slots: int = 8) -> None:
         self.frames = HeapMemory("frames", 6 * slots)
-        self.outputs = HeapMemory("outputs", 2 * limit * block_nbytes(SPEC))
+        self.outputs = HeapMemory("outputs", 2 * limit * BLOCK)
         self.server = SumServer(self.frames, self.outputs)
         self.serving = Serving(1, self.server, transport)
         self.lane = Lane(self.frames, 0, 6, slots)
-        self.runner = RouteRunner(Route("r", "sum"), ServedModel(SPEC, "1", "00", (1,)), self.outputs, limit)
+        self.runner = RouteRunner(
+            Route("r", "sum"), ServedModel(SPEC, "1", "00", (1,)), OutputBlocks(self.outputs, SPEC, 2 * limit), limit
+        )
         self.record = self.series()
         self.totals = Totals()
         self.completions: list[Completion] = []
@@ -222,7 +226,7 @@ def test_memory_that_the_server_may_still_touch_stays_taken():
     bench.complete()
     assert bench.lane.state(0) is SlotState.IN_FLIGHT
     bench.pump(LONG)
-    first, second = bench.outputs.view[: block_nbytes(SPEC)], bench.outputs.view[block_nbytes(SPEC) :]
+    first, second = bench.outputs.view[:BLOCK], bench.outputs.view[BLOCK:]
     bench.server.answer()
     assert second.any() != first.any()  # the second attempt writes to the other block
     bench.complete()
@@ -292,5 +296,5 @@ def test_abandon_hands_back_waiting_and_flying_frames():
 
 
 def test_block_holds_every_output_of_a_full_batch():
-    assert block_nbytes(SPEC) == 64 + 64
+    assert BLOCK == 64 + 64
     assert np.prod((4, 2, 2)) * 4 == 64

@@ -5,8 +5,9 @@ import pytest
 
 from edge.models.spec import ModelSpec
 from edge.pipeline.arena import Arena
-from edge.pipeline.dispatch import RouteRunner, ServedModel, block_nbytes
+from edge.pipeline.dispatch import RouteRunner, ServedModel
 from edge.pipeline.intake import Intake
+from edge.pipeline.outputs import OutputBlocks, outputs_nbytes
 from edge.pipeline.totals import Totals
 from streams.codecs import DECODERS
 from streams.messages import Acquisition, Compression
@@ -28,10 +29,10 @@ class Bench:
     def __init__(self, protocol: str, spec: ModelSpec = SPEC, slots: int = 64, routes=None) -> None:
         self.protocol = protocol
         self.totals = Totals()
-        outputs = HeapMemory("outputs", 2 * block_nbytes(spec))
+        outputs = HeapMemory("outputs", 2 * outputs_nbytes(spec, (16, 16), spec.max_batch))
         model = ServedModel(spec, "1", "00", (2, 4))
         rules = routes or [Route("r", "sum")]
-        self.runners = [RouteRunner(rule, model, outputs, 1) for rule in rules]
+        self.runners = [RouteRunner(rule, model, OutputBlocks(outputs, spec, 2), 1) for rule in rules]
         self.arena = Arena(HeapMemory("frames", slots * 24), "det")
         decoder = DECODERS[protocol]("det")
         self.intake = Intake("det", NoSocket(), decoder, self.arena, self.runners, self.totals)

@@ -9,8 +9,10 @@ from edge.commands.lazy import Entry, LazyCommands
 
 ENTRIES = {
     "serve": Entry("edge.commands.serve:serve", "Run the data plane: frames in, inference, results out."),
+    "simulate": Entry("edge.commands.simulate:simulate", "Run a simulated detector and beamline to play with."),
     "replay": Entry("edge.commands.replay:replay", "Stream a file of frames as a detector would."),
     "demo": Entry("edge.commands.demo:demo", "Run a complete experiment on this machine."),
+    "results": Entry("edge.commands.results:results", "Show a result file, or build it from its log."),
     "doctor": Entry("edge.commands.doctor:doctor", "Check that this machine can run everything."),
     "models": Entry("edge.commands.models:models", "List the models; build a repository for a Triton of your own."),
     "evaluate": Entry("edge.commands.evaluate:evaluate", "Judge the shipped models on measured data."),

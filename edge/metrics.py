@@ -35,6 +35,9 @@ class PipelineCollector(Collector):
         yield _counter("edge_requests_retried", "Requests sent again", ("route", "kind"), dict(t.retries))
         yield _counter("edge_series_closed", "Closed series by verdict", ("route", "verdict"), dict(t.series))
         yield _counter(
+            "edge_results_unlogged", "Published results that are in no result file", ("route",), dict(t.not_logged)
+        )
+        yield _counter(
             "edge_handshakes_refused", "Handshake messages that could not be read", (), {(): t.refused_requests}
         )
         yield _gauge("edge_frames_waiting", "Frames that wait for the server", ("route",), dict(t.waiting))

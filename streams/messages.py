@@ -103,13 +103,14 @@ class Acquisition(msgspec.Struct, frozen=True):
     series_id: int
     series_uid: str
     arm_date: str  # RFC 3339
-    images: int
+    images: int  # of all triggers
     shape: tuple[int, int]  # (height, width)
     dtype: str  # "uint8", "uint16", "uint32"
     channels: tuple[str, ...] = (DEFAULT_CHANNEL,)
     compression: Compression = Compression.BSLZ4
     frame_time_s: float = 0.01
     user_data: Any = None  # plain types; travels in the start message
+    triggers: int = 1  # each exposes images / triggers
 
 
 class Encoder(Protocol):

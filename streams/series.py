@@ -67,6 +67,7 @@ class ArrivalCounts(msgspec.Struct, frozen=True):
     """The facts of arrival over all channels; `expected = received + missing + awaited` where it is known."""
 
     expected: int | None
+    images: int | None  # expected of each channel
     received: int
     missing: int
     awaited: int
@@ -207,6 +208,7 @@ class Series:
         closed = self.state is State.CLOSED
         return ArrivalCounts(
             expected=self._expected(),
+            images=self._images,
             received=self._counts[Arrival.NEW],
             missing=outstanding if closed else self._folded,
             awaited=0 if closed else outstanding - self._folded,

@@ -84,11 +84,7 @@ class Simulation:
             if image_id in faults.lost:
                 continue
             parts = encoder.image(image_id, self._channels(image_id), self._user_data(image_id))
-            if image_id in faults.corrupted:
-                parts = _cut(parts)
-            yield OnWire(parts, image_id)
-            if image_id in faults.repeated:
-                yield OnWire(parts, image_id)
+            yield from faulty(parts, image_id, faults)
         if not faults.no_end:
             yield from map(OnWire, encoder.end())
 
@@ -109,6 +105,14 @@ class Simulation:
         if self.positions is None:
             return None
         return {"position": dict(zip(AXES, map(float, self.positions[image_id]), strict=True))}
+
+
+def faulty(parts: list[Part], image_id: int, faults: Faults) -> list[OnWire]:
+    """What leaves of an encoded image: once, not at all where it is lost, twice where repeated, cut where corrupted."""
+    if image_id in faults.lost:
+        return []
+    sent = OnWire(_cut(parts) if image_id in faults.corrupted else parts, image_id)
+    return [sent, sent] if image_id in faults.repeated else [sent]
 
 
 def _cut(parts: list[Part]) -> list[Part]:

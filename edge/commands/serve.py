@@ -29,6 +29,8 @@ from edge.pipeline.loop import Events, Patience, ServingLoop
 from edge.pipeline.outputs import OutputBlocks, depends_on_frame, outputs_nbytes
 from edge.pipeline.sinks import ResultSink
 from edge.pipeline.totals import Totals
+from edge.results.errors import ResultFileError
+from edge.results.files import ResultFiles
 from streams.codecs import DECODERS
 from streams.routing import Route
 from streams.sockets import Context, Socket, SocketError, context, publish, pull, router
@@ -66,7 +68,7 @@ def serve(path: Path, triton_url: str | None, as_json: bool, stop_at_eof: bool) 
             loop.run()
         if events.failure:
             raise click.ClickException(events.failure)
-    except (configuration.ConfigError, SocketError, ServerError, SharedMemoryError) as error:
+    except (configuration.ConfigError, SocketError, ServerError, SharedMemoryError, ResultFileError) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -77,7 +79,7 @@ def data_plane(config: configuration.Config, triton_url: str) -> Iterator[tuple[
     Sources are connected last, when the server has passed its canaries: a detector sees no peer before.
 
     Raises:
-        SocketError, ServerError, SharedMemoryError: it cannot run; the text says why.
+        SocketError, ServerError, SharedMemoryError, ResultFileError: it cannot run; the text says why.
     """
     totals, events = Totals(), Events()
     with ExitStack() as stack:
@@ -86,7 +88,7 @@ def data_plane(config: configuration.Config, triton_url: str) -> Iterator[tuple[
         publisher, ask = publish(ctx), router(ctx)
         stack.callback(publisher.close, LINGER_MS)
         stack.callback(ask.close, LINGER_MS)
-        sink, addresses = _sink(publisher, ask, config)
+        sink, addresses = _sink(publisher, ask, config, totals, stack)
         metrics_host, metrics_port = configuration.host_and_port(config.metrics.address, "metrics.address")
         try:
             server, metrics_port = serve_metrics(totals, metrics_host, metrics_port)
@@ -114,16 +116,23 @@ def data_plane(config: configuration.Config, triton_url: str) -> Iterator[tuple[
         yield ServingLoop(intakes, runners, sink, events, patience, totals), events, addresses
 
 
-def _sink(publisher: Socket, ask: Socket, config: configuration.Config) -> tuple[ResultSink, dict[str, Any]]:
+def _sink(
+    publisher: Socket, ask: Socket, config: configuration.Config, totals: Totals, stack: ExitStack
+) -> tuple[ResultSink, dict[str, Any]]:
     addresses: dict[str, Any] = {
         "results": publisher.bind(config.results.publish),
         "handshake": ask.bind(config.results.handshake),
         "pid": os.getpid(),
     }
-    routes = [route.name for route in config.route]
+    models = {route.name: model_sha256(route.model) for route in config.route}
+    keep = None
+    if config.results.folder:
+        folder = Path(config.results.folder)
+        files = stack.enter_context(ResultFiles(folder, config.results.raw_frames, models))
+        keep, totals.not_logged = files.put, files.not_logged
     origin = os.urandom(8).hex()
     replay_bytes = config.results.replay_mib << 20
-    return ResultSink(publisher, ask, addresses["results"], origin, routes, replay_bytes), addresses
+    return ResultSink(publisher, ask, addresses["results"], origin, list(models), replay_bytes, keep), addresses
 
 
 def _runners(config: configuration.Config, namespace: Namespace) -> tuple[list[RouteRunner], list[Region]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edge.demo.dataplane import data_plane
+from edge.demo.children import data_plane
 from edge.demo.scan import PtychoScan
 from edge.models.ptycho import OFFSET_PX, PATCH_PX
 from edge.physics.stitching import Canvas, Stitcher
@@ -136,7 +136,7 @@ def run(
         progress: called after every result, and now and then while none comes.
 
     Raises:
-        DataPlaneError, DemoError, NoAnswer, SocketError: it could not be finished.
+        ChildError, DemoError, NoAnswer, SocketError: it could not be finished.
     """
     with context() as ctx:
         socket = push(ctx)

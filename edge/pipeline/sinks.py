@@ -50,15 +50,24 @@ class ResultSink:
         origin: an id of this process start.
         routes: the names of all routes.
         replay_bytes: memory for each route's recent past.
+        keep: where notices go beside the subscribers (result files); it must not block.
     """
 
     def __init__(
-        self, publish: Socket, ask: Socket, publish_address: str, origin: str, routes: Sequence[str], replay_bytes: int
+        self,
+        publish: Socket,
+        ask: Socket,
+        publish_address: str,
+        origin: str,
+        routes: Sequence[str],
+        replay_bytes: int,
+        keep: Callable[[results.Notice, Sequence[Part]], None] | None = None,
     ) -> None:
         self.ask = ask
         self.origin = origin
         self._publish = publish
         self._address = publish_address
+        self._keep = keep
         self._seq = dict.fromkeys(routes, 0)
         self._replay = {route: ReplayBuffer(replay_bytes) for route in routes}
 
@@ -72,6 +81,8 @@ class ResultSink:
         parts = results.encode(stamped, arrays)
         self._replay[notice.route].keep(seq, parts)
         self._publish.send(parts)
+        if self._keep is not None:
+            self._keep(stamped, parts)
 
     def beat(self) -> None:
         """Tell every subscriber the last number used, so that the loss of a last message shows."""

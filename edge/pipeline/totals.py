@@ -42,6 +42,7 @@ class Totals:
     outcomes: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # route, outcome, reason
     retries: Counter[tuple[str, str]] = field(default_factory=Counter)  # route, error kind
     series: Counter[tuple[str, str]] = field(default_factory=Counter)  # route, verdict
+    not_logged: Counter[str] = field(default_factory=Counter)  # route; published results that are in no result file
     refused_requests: int = 0
     latency: dict[str, Tally] = field(default_factory=dict)  # route
     batches: dict[str, Tally] = field(default_factory=dict)  # route

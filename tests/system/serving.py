@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edge.demo.dataplane import data_plane
+from edge.demo.children import data_plane
 from streams.codecs.results import Result, SeriesEnded
 from streams.messages import Acquisition, Compression
 from streams.simulator import Faults, Sender, Simulation

@@ -64,6 +64,6 @@ def test_unknown_series_and_routes_are_said_to_be_unknown():
 
 
 def test_nobody_there_is_told_with_the_address():
-    with context() as ctx, Controller(ctx, "tcp://127.0.0.1:1", timeout_s=0.05) as controller:
-        with pytest.raises(NoAnswer, match=r"tcp://127\.0\.0\.1:1 .*edge serve"):
-            controller.triggered("det-0", 1, 1)
+    problem = pytest.raises(NoAnswer, match=r"tcp://127\.0\.0\.1:1 .*edge serve")
+    with context() as ctx, Controller(ctx, "tcp://127.0.0.1:1", timeout_s=0.05) as controller, problem:
+        controller.triggered("det-0", 1, 1)

@@ -9,7 +9,7 @@ import urllib.request
 
 import pytest
 
-from edge.demo.dataplane import DataPlaneError, data_plane
+from edge.demo.children import ChildError, data_plane
 from edge.models.identity import checksum
 from streams.codecs import DECODERS
 from streams.messages import Compression
@@ -198,7 +198,7 @@ def test_what_keeps_it_from_starting_is_one_clear_line(setting, said, tmp_path):
 
 def test_a_child_that_cannot_start_tells_its_parent_why(tmp_path):
     with (
-        pytest.raises(DataPlaneError, match="no model 'nothing'"),
+        pytest.raises(ChildError, match="no model 'nothing'"),
         data_plane(
             CONFIG.replace("identity", "nothing").format(
                 protocol="stream-v2", address="tcp://127.0.0.1:1", memory_mib=1

@@ -33,7 +33,7 @@ def test_settling_a_frame_twice_shows():
 
 
 def arrivals(**changes) -> ArrivalCounts:
-    counts = {"expected": 2, "received": 2, "missing": 0, "awaited": 0}
+    counts = {"expected": 2, "images": 2, "received": 2, "missing": 0, "awaited": 0}
     counts |= {"duplicate": 0, "late": 0, "unexpected": 0, "refused": 0} | changes
     return ArrivalCounts(**counts)
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from edge.inference.errors import ServerError
@@ -25,14 +26,18 @@ def list_models() -> None:
     """Show every shipped model: what goes in, what comes out."""
     table = Table("model", "frame", "bits a pixel", "outputs", "batch", "sha256")
     for spec in MODELS.values():
-        frame = " x ".join("any" if length == ANY else str(length) for length in spec.frame_shape)
         outputs = "\n".join(
-            f"{output.name} {output.dtype} {'x'.join(map(str, output.shape))} [{output.units}]"
-            for output in spec.outputs
+            f"{output.name} {output.dtype} {_lengths(output.shape)} [{output.units}]" for output in spec.outputs
         )
         bits = ", ".join(str(8 * size) for size in spec.itemsizes)
-        table.add_row(spec.name, frame, bits, outputs, str(spec.max_batch), model_sha256(spec.name)[:12])
+        facts = (spec.name, _lengths(spec.frame_shape), bits, escape(outputs), str(spec.max_batch))
+        table.add_row(*facts, model_sha256(spec.name)[:12])
     Console().print(table)
+
+
+def _lengths(shape: tuple[int, ...]) -> str:
+    """ANY is the frame's own height or width."""
+    return " x ".join("any" if length == ANY else str(length) for length in shape)
 
 
 @models.command()

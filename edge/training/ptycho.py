@@ -15,14 +15,14 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from edge.inference.canary import write_canary
+from edge.inference.canary import as_bytes, write_canary
 from edge.models.ptycho import CROP_PX, FRAME_PX, SPEC
 from edge.physics.probe import flux, save_probe
 from edge.scanfiles import Scan, ScanFileError, open_scan
 from edge.training.export import export
 from edge.training.fit import Schedule, Step, fit
 from edge.training.frames import TrainingSet, patch_weight, simulated_set
-from edge.training.network import parameters
+from edge.training.network import ServedNet, parameters
 from edge.training.scan_probe import ScanError, pixel_positions, scan_probe
 from edge.training.split import TEST_FRACTION, block_split, fingerprint
 
@@ -64,7 +64,7 @@ def train(scan: Scan, recipe: Recipe, out: Path, progress: Progress) -> list[Ste
     progress.update(task, completed=1.0)
     save_probe(out / "probe.npy", modes)
     frames = np.stack([scan.frame(int(index)) for index in split.training[:4]]).astype("<u2")
-    difference = export(net, out / "model.onnx", frames.view(np.uint8).reshape(*frames.shape, 2))
+    difference = export(ServedNet(net), SPEC, out / "model.onnx", as_bytes(frames))
     border = (FRAME_PX - CROP_PX) // 2
     known = np.pad(data.crops[:CANARY_FRAMES], ((0, 0), (border, border), (border, border)))
     write_canary(out, SPEC, np.minimum(known, 253).astype(np.uint8))

@@ -108,7 +108,7 @@ def test_errors_have_kinds(serve: Serve) -> None:
     assert late is not None and late.kind == "unavailable"
 
 
-def test_full_queue_refuses_and_every_request_is_answered_once(serve: Serve) -> None:
+def test_every_request_of_a_flood_is_answered_once(serve: Serve) -> None:
     with serve() as serving:
         client = serving.ready().client
         frame, total = Span(serving.arena.name, 0, 4 * 128 * 128 * 2), Span(serving.arena.name, 1 << 19, 16)
@@ -117,9 +117,7 @@ def test_full_queue_refuses_and_every_request_is_answered_once(serve: Serve) -> 
             client.submit(Request(number, "counts_u16", (4, 128, 128, 2), frame, {"total": total}), done.put)
         answers = [done.get(timeout=PATIENCE_S) for _ in range(400)]
         assert sorted(int(answer.request_id) for answer in answers) == list(range(400))
-        refused = [answer.error for answer in answers if answer.error is not None]
-        assert {(error.kind, error.settled) for error in refused} == {("overloaded", True)}
-        assert 0 < len(refused) < 400
+        assert all(answer.error is None and answer.settled for answer in answers)
         infer_by_shm(serving, client)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient.grpc import model_config_pb2 as pb
 
-from edge.inference.model_config import DATA_TYPES, QUEUE_SIZE, QUEUE_TIMEOUT_US, Platform, config_text
+from edge.inference.model_config import DATA_TYPES, Platform, config_text
 from edge.inference.variants import variant
 from edge.models.spec import ANY, ModelSpec, TensorSpec
 from tests.unit.inference.graphs import COUNTS, counts_graph
@@ -59,13 +59,12 @@ def test_platforms() -> None:
     platform=st.sampled_from(["python", "tensorrt_plan"]),
     max_batch=st.integers(1, 512),
 )
-def test_every_queue_is_bounded(
+def test_the_batcher_that_loses_wake_ups_is_never_there(
     shape: tuple[int, ...], dtype: str, itemsize: int, platform: Platform, max_batch: int
 ) -> None:
     spec = ModelSpec("any_name", (ANY, 64), (TensorSpec("out", dtype, shape, "1"),), max_batch)
     config = parse(config_text(spec, itemsize, platform))
-    policy = config.dynamic_batching.default_queue_policy
-    assert (policy.max_queue_size, policy.default_timeout_microseconds) == (QUEUE_SIZE, QUEUE_TIMEOUT_US)
+    assert not config.HasField("dynamic_batching")
     assert tensors(config) == {"frame": ("TYPE_UINT8", (ANY, 64, itemsize)), "out": (DATA_TYPES[dtype], shape)}
     assert config.max_batch_size == max_batch
 

@@ -1,0 +1,53 @@
+"""`peaks`: the Bragg spots of one frame, where they are and how bright.
+
+* In: any number of rows and columns, photon counts (or what is proportional to them). Flagged pixels are not looked at,
+  and neither are single pixels far above all their neighbours.
+* Out: up to `MOST_PEAKS` spots, the surest first; `count` says how many, zeros follow. `row` and `column` are in
+  pixels from the centre of the first pixel. `probability` is that of a spot within a pixel, not of a correct
+  intensity.
+* `intensity` is the sum of an 11 x 11 aperture less the background around, `intensity_sigma` its standard deviation
+  by counting statistics. A pixel in several apertures is shared among them, so that the sum over all spots counts
+  each photon once. Spots wider than a deviation of two pixels lose what lies outside the aperture.
+* What is no photon counter has other noise: `intensity_sigma` then is that of the same numbers counted.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.models.spec import ANY, ModelSpec, TensorSpec
+
+MOST_PEAKS = 128
+THRESHOLD = 0.5
+"""Least probability of what is called a spot."""
+
+APERTURE_PX = 11
+
+SPEC = ModelSpec(
+    name="peaks",
+    frame_shape=(ANY, ANY),
+    outputs=(
+        TensorSpec("count", "int32", (1,), "1"),
+        TensorSpec("row", "float32", (MOST_PEAKS,), "px"),
+        TensorSpec("column", "float32", (MOST_PEAKS,), "px"),
+        TensorSpec("intensity", "float32", (MOST_PEAKS,), "counts"),
+        TensorSpec("intensity_sigma", "float32", (MOST_PEAKS,), "counts"),
+        TensorSpec("probability", "float32", (MOST_PEAKS,), "1"),
+    ),
+    max_batch=16,
+)
+
+
+def bragg_intensity(arrays: Mapping[str, NDArray[Any]]) -> tuple[float, float]:
+    """Sum of the intensities of all spots of one frame in counts, and its variance in counts squared.
+
+    `arrays` are the model's outputs for that frame, with or without a batch axis of one. Raises ValueError for more
+    than one frame, and KeyError where an output is missing.
+    """
+    count = np.ravel(arrays["count"])
+    if count.shape != (1,):
+        raise ValueError(f"count is {np.shape(arrays['count'])}: give the outputs of one frame")
+    intensity, sigma = (np.ravel(arrays[name])[: int(count[0])] for name in ("intensity", "intensity_sigma"))
+    return float(np.sum(intensity, dtype=np.float64)), float(np.sum(np.square(sigma, dtype=np.float64)))

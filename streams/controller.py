@@ -37,8 +37,10 @@ class Controller:
     def close(self) -> None:
         self._socket.close()
 
-    def triggered(self, source: str, series_id: int, images: int) -> bool:
+    def triggered(self, source: str, series_id: int, images: int, series_uid: str = "") -> bool:
         """So many images were triggered in this series, and no more will be: the ledger expects that number.
+
+        Without its unique id the newest series of that number is meant.
 
         Returns:
             False where no such series is open, or more images than that have arrived.
@@ -46,16 +48,16 @@ class Controller:
         Raises:
             NoAnswer: within `timeout_s`.
         """
-        reply = self._ask(handshake.Triggered(source, series_id, images))
+        reply = self._ask(handshake.Triggered(source, series_id, images, series_uid))
         return isinstance(reply, handshake.Noted) and reply.known
 
-    def account(self, source: str, series_id: int, route: str) -> AccountNow | None:
+    def account(self, source: str, series_id: int, route: str, series_uid: str = "") -> AccountNow | None:
         """What became of the series on the route so far; None where it is not (or no longer) known.
 
         Raises:
             NoAnswer: within `timeout_s`.
         """
-        reply = self._ask(handshake.Inquire(source, series_id, route))
+        reply = self._ask(handshake.Inquire(source, series_id, route, series_uid))
         return reply.now if isinstance(reply, handshake.AccountReply) else None
 
     def _ask(self, request: handshake.Triggered | handshake.Inquire) -> handshake.Reply:

@@ -89,6 +89,7 @@ class Series:
         self.state = State.OPEN
         self.close_reason: CloseReason | None = None
         self._images = _believable(start.expected)  # per channel
+        self._told = False  # by the controller
         self._seen = {channel: IntervalSet() for channel in start.channels}
         self._given_up: dict[str, int] = {}  # by channel: ids below this one are not waited for
         self._folded = 0  # how many ids were given up
@@ -106,6 +107,8 @@ class Series:
         self.start, self.announced = start, True
         for channel in start.channels:
             self._seen.setdefault(channel, IntervalSet())
+        if self._told:  # the controller knows better
+            return
         images = _believable(start.expected)
         contradicted = images is not None and any(seen.end > images for seen in self._seen.values())
         self._images = None if contradicted else images
@@ -159,7 +162,7 @@ class Series:
         contradicted = any(seen.end > images for seen in self._seen.values())
         if self.state is State.CLOSED or contradicted or not 0 <= images <= MAX_IMAGE_ID:
             return False
-        self._images = images
+        self._images, self._told = images, True
         if self.state is State.ENDING and self._awaited() == 0:
             self._close(CloseReason.END)
         return True

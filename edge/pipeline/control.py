@@ -7,6 +7,7 @@ from typing import Protocol
 from edge.pipeline.record import SeriesRecord
 from streams.codecs.handshake import AccountNow, AccountReply, Inquire, Noted, Triggered
 from streams.codecs.results import SeriesEnded
+from streams.series import Series
 
 log = logging.getLogger(__name__)
 
@@ -26,40 +27,54 @@ class Control:
 
     def __init__(self, ledgers: Sequence[Ledger]) -> None:
         self._ledgers = {ledger.name: ledger for ledger in ledgers}
-        self._ended: dict[tuple[str, int, str], SeriesEnded] = {}
+        self._ended: dict[tuple[str, str, str], SeriesEnded] = {}  # source, unique id, route; oldest first
+        self._warned = False
 
     def remember(self, ended: SeriesEnded) -> None:
         """The account of a series that is closed."""
-        key = (ended.source, ended.series_id, ended.route)
-        self._ended.pop(key, None)  # a detector that was restarted numbers from 1 again: the newest counts
-        self._ended[key] = ended
+        self._ended[ended.source, ended.series_uid, ended.route] = ended
         while len(self._ended) > REMEMBERED:
             self._ended.pop(next(iter(self._ended)))
 
     def answer(self, request: Triggered | Inquire) -> Noted | AccountReply:
         """Do what is asked; never raises for what a peer sent."""
-        record = self._record(request.source, request.series_id)
+        record = self._record(request)
         if isinstance(request, Triggered):
             known = record is not None and record.series.triggered(request.images)
-            if not known:
+            if not known and not self._warned:
+                self._warned = True  # once: whoever asks must not fill the log
                 log.warning(
                     "%d images triggered in series %d of %s, says its controller: no such series is open, or more came",
                     *(request.images, request.series_id, request.source[:64]),
                 )
             return Noted(request.source, request.series_id, known)
-        ended = self._ended.get((request.source, request.series_id, request.route))
+        now = None
         if record is not None and request.route in record.accounts:
             now = _so_far(record, request.route)
-        else:
-            now = None if ended is None else _closed(ended)
+        elif (ended := self._closed(request)) is not None:
+            now = AccountNow(ended.series_uid, False, ended.verdict, ended.arrivals, ended.account, ended.missing)
         return AccountReply(request.source, request.series_id, request.route, now)
 
-    def _record(self, source: str, series_id: int) -> SeriesRecord | None:
-        """The newest record of that number whose account is not final."""
-        ledger = self._ledgers.get(source)
-        if ledger is None:
-            return None
-        return next((one for one in reversed(ledger.records.values()) if one.series.id == series_id), None)
+    def _record(self, request: Triggered | Inquire) -> SeriesRecord | None:
+        """The record that is meant, while its account is not final: announced ones first, then the newest.
+
+        A series that nobody announced is made of stray frames of an earlier one, which may have the same number.
+        """
+        ledger = self._ledgers.get(request.source)
+        meant = [one for one in ledger.records.values() if _is_meant(one.series, request)] if ledger else []
+        return max(reversed(meant), key=lambda one: one.series.announced, default=None)
+
+    def _closed(self, request: Inquire) -> SeriesEnded | None:
+        for ended in reversed(self._ended.values()):
+            if (ended.source, ended.series_id, ended.route) == (request.source, request.series_id, request.route) and (
+                request.series_uid in ("", ended.series_uid)
+            ):
+                return ended
+        return None
+
+
+def _is_meant(series: Series, request: Triggered | Inquire) -> bool:
+    return series.id == request.series_id and request.series_uid in ("", series.uid)
 
 
 def _so_far(record: SeriesRecord, route: str) -> AccountNow:
@@ -72,7 +87,3 @@ def _so_far(record: SeriesRecord, route: str) -> AccountNow:
         account=record.accounts[route].as_dict(),
         missing={channel: holes for channel, holes in record.series.missing_ids().items() if holes},
     )
-
-
-def _closed(ended: SeriesEnded) -> AccountNow:
-    return AccountNow(ended.series_uid, False, ended.verdict, ended.arrivals, ended.account, ended.missing)

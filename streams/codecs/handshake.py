@@ -15,9 +15,9 @@ order), and the first frame cannot be missed.
 Whoever controls the detector says on the same socket how many images it triggered (a detector is armed for more than
 a run may need, so the arm command does not tell), and asks what became of them:
 
-    controller -> {"op": "triggered", "source": str, "series_id": int, "images": int}
+    controller -> {"op": "triggered", "source": str, "series_id": int, "images": int, "series_uid": str}
     publisher  -> {"op": "noted", "source": str, "series_id": int, "known": bool}
-    controller -> {"op": "inquire", "source": str, "series_id": int, "route": str}
+    controller -> {"op": "inquire", "source": str, "series_id": int, "route": str, "series_uid": str}
     publisher  -> {"op": "account", "source": str, "series_id": int, "route": str, "now": {...} | nil}
 """
 
@@ -52,6 +52,7 @@ class Triggered(msgspec.Struct, frozen=True, tag_field="op", tag="triggered"):
     source: str
     series_id: int
     images: int
+    series_uid: str = ""
 
 
 class Inquire(msgspec.Struct, frozen=True, tag_field="op", tag="inquire"):
@@ -60,6 +61,7 @@ class Inquire(msgspec.Struct, frozen=True, tag_field="op", tag="inquire"):
     source: str
     series_id: int
     route: str
+    series_uid: str = ""
 
 
 class Welcome(msgspec.Struct, frozen=True, tag_field="op", tag="welcome"):

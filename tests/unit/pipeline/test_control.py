@@ -10,9 +10,9 @@ from streams.messages import Compression, Frame, SeriesStart
 from streams.series import Series
 
 
-def record(series_id: int = 7, expected: int | None = 100, uid: str = "u") -> SeriesRecord:
+def record(series_id: int = 7, expected: int | None = 100, uid: str = "u", announced: bool = True) -> SeriesRecord:
     start = SeriesStart("det", uid, series_id, expected, ("image",))
-    return SeriesRecord(Series(start, announced=True, now_ns=0), ["peaks"])
+    return SeriesRecord(Series(start, announced=announced, now_ns=0), ["peaks"])
 
 
 def arrive(one: SeriesRecord, *ids: int) -> None:
@@ -25,8 +25,10 @@ def control(*records: SeriesRecord) -> Control:
     return Control([SimpleNamespace(name="det", records={one.series.uid: one for one in records})])
 
 
-def account(answering: Control, series_id: int = 7, route: str = "peaks", source: str = "det") -> AccountNow | None:
-    request = handshake.unpack_request(handshake.pack(Inquire(source, series_id, route)))
+def account(
+    answering: Control, series_id: int = 7, route: str = "peaks", source: str = "det", uid: str = ""
+) -> AccountNow | None:
+    request = handshake.unpack_request(handshake.pack(Inquire(source, series_id, route, uid)))
     reply = handshake.unpack_reply(handshake.pack(answering.answer(request)))
     assert isinstance(reply, handshake.AccountReply)
     assert (reply.source, reply.series_id, reply.route) == (source, series_id, route)
@@ -84,6 +86,35 @@ def test_of_two_series_with_one_number_the_newest_answers():
     assert now is not None and now.series_uid == "new"
 
 
+def test_stray_frames_of_an_earlier_series_do_not_take_its_place():
+    meant, stray = record(uid="meant"), record(uid="stray", announced=False)
+    for answering in (control(meant, stray), control(stray, meant)):
+        now = account(answering)
+        assert now is not None and now.series_uid == "meant"
+        now = account(answering, uid="stray")
+        assert now is not None and now.series_uid == "stray"
+        assert account(answering, uid="another") is None
+    assert control(meant, stray).answer(Triggered("det", 7, 5, "stray")) == Noted("det", 7, True)
+    assert meant.series.counts().expected == 100 and stray.series.counts().expected == 5
+
+
+def test_closed_series_of_one_number_are_told_apart_by_their_unique_ids():
+    answering = control()
+    for uid in ("old", "new"):
+        one = record(uid=uid)
+        one.series.shut_down()
+        answering.remember(one.ended("peaks"))
+    assert [account(answering, uid=uid).series_uid for uid in ("", "old", "new")] == ["new", "old", "new"]
+
+
+def test_a_start_message_that_comes_late_does_not_undo_what_the_controller_said():
+    one = record(expected=None, announced=False)
+    arrive(one, 0, 1)
+    assert control(one).answer(Triggered("det", 7, 2)) == Noted("det", 7, True)
+    one.series.announce(SeriesStart("det", "u", 7, 40000, ("image",)))
+    assert one.series.counts().expected == 2
+
+
 def test_what_nobody_knows_has_no_account():
     answering = control(record())
     assert account(answering, series_id=8) is None
@@ -94,6 +125,6 @@ def test_what_nobody_knows_has_no_account():
 def test_only_so_many_closed_series_are_remembered():
     answering = control()
     for number in range(REMEMBERED + 1):
-        answering.remember(record(series_id=number).ended("peaks"))
+        answering.remember(record(series_id=number, uid=str(number)).ended("peaks"))
     assert account(answering, series_id=0) is None
     assert account(answering, series_id=1) is not None

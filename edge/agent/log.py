@@ -10,7 +10,9 @@ from edge.agent.messages import Observation, Suggestion
 from edge.agent.space import Space
 
 MOST_OBSERVATIONS = 8192
-"""The surrogate's memory grows with their square: 0.5 GiB at this many."""
+"""That a surrogate can hold: its memory grows with their square, 0.5 GiB at this many."""
+FARTHEST = 1.0
+"""Ranges of an axis that an observation may lie outside of it: what is further is no overshoot but a mistake."""
 LARGEST = 1e100
 """Of values and variances: their squares are finite, too."""
 
@@ -18,8 +20,10 @@ LARGEST = 1e100
 class Log:
     """Observations in the order of their first coming, pending suggestions in the order of their going out."""
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space, most: int = MOST_OBSERVATIONS) -> None:
+        """`most` observations are taken."""
         self._space = space
+        self._most = most
         self._observations: dict[str, Observation] = {}
         self._positions: dict[str, NDArray[np.float64]] = {}
         self._settled_by: set[str] = set()
@@ -34,11 +38,17 @@ class Log:
     def pending(self) -> tuple[Suggestion, ...]:
         return tuple(self._pending.values())
 
+    @property
+    def room(self) -> int:
+        """How many more suggestions can be observed."""
+        return self._most - len(self._observations) - len(self._pending)
+
     def ingest(self, observations: Sequence[Observation]) -> bool:
         """Take them all or none; whether anything changed. Raises ValueError naming the one that cannot be taken."""
         positions = {seen.id: self._checked(seen) for seen in observations}
-        if len(self._observations.keys() | positions.keys()) > MOST_OBSERVATIONS:
-            raise ValueError(f"more than {MOST_OBSERVATIONS} observations: begin a new agent")
+        new = [name for name in positions if name not in self._observations]
+        if len(new) > (room := self._most - len(self._observations)):
+            raise ValueError(f"observation {new[room]!r}: {self._most} are known, and more cannot be taken")
         changed = False
         for seen in observations:
             changed |= self._observations.get(seen.id) != seen
@@ -80,7 +90,7 @@ class Log:
         """Where the actuators will be when all that is out is measured, [axes]; None before the first point."""
         # Older ones that are still out may have been lost: the actuators are not there.
         if self._newest in self._pending:
-            return self._space.array(self._pending[self._newest].position)
+            return self.pending_positions()[-1]
         if self._observations:
             return self._positions[next(reversed(self._observations))]
         return None
@@ -92,6 +102,6 @@ class Log:
         if not 0 <= seen.variance <= LARGEST:
             raise ValueError(f"{where}: variance {seen.variance} is not between 0 and {LARGEST:g}")
         try:
-            return self._space.array(seen.position)
+            return self._space.array(seen.position, FARTHEST)
         except (ValueError, TypeError) as error:
             raise ValueError(f"{where}: {error}") from error

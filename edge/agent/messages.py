@@ -29,20 +29,26 @@ class Observation:
     suggestion_id: str | None = None  # which suggestion this settles
 
 
+class CannotSuggest(RuntimeError):
+    """An agent cannot suggest although something is left to measure; the text says why, and what to do."""
+
+
 class Agent(Protocol):
     """Decides where to measure. Not thread-safe: see `service`."""
 
     def suggest(self, n: int = 1) -> list[Suggestion]:
         """Up to `n` positions, in the order of measuring; fewer or none when nothing is left.
 
-        A suggestion is pending until it is observed or abandoned.
+        A suggestion is pending until it is observed or abandoned. Raises CannotSuggest where a bound is reached.
         """
         ...
 
     def ingest(self, observations: Sequence[Observation]) -> None:
         """Take in what was measured, asked for or not. Idempotent by id; the same id with other content replaces.
 
-        Raises ValueError, and takes none of them, where one is not finite, names other axes or is outside the space.
+        A position may lie outside the space, for actuators do not always stop where they were sent. Raises ValueError,
+        and takes none of them, where one is not finite, names other axes, is outside by more than an axis's range, or
+        is one too many.
         """
         ...
 

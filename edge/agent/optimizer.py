@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from edge.agent.acquisition import ACQUISITIONS, Outlook
 from edge.agent.hyperparameters import Data, untrained
 from edge.agent.log import Log
-from edge.agent.messages import Observation, Suggestion
+from edge.agent.messages import CannotSuggest, Observation, Suggestion
 from edge.agent.options import Options, per_axis_of, start_path, sublattice
 from edge.agent.planning import MOST_PLANNED, path_through, without_nearest
 from edge.agent.space import Space
@@ -59,8 +59,20 @@ class GaussianProcessAgent:
         return self._log.observations
 
     def suggest(self, n: int = 1) -> list[Suggestion]:
-        """See `messages.Agent`; fewer than `n` where `MOST_PENDING` are out."""
-        return [self._suggest_one() for _ in range(min(n, MOST_PENDING - len(self._log.pending)))]
+        """See `messages.Agent`; `n` of them unless a bound is reached first, for something is always left."""
+        pending = len(self._log.pending)
+        room = min(MOST_PENDING - pending, self._log.room)
+        if room > 0 or n < 1:
+            return [self._suggest_one() for _ in range(min(n, room))]
+        if pending >= MOST_PENDING:
+            raise CannotSuggest(
+                f"{pending} suggestions are out, the most there may be: ingest observations that name theirs in "
+                "suggestion_id, and abandon those that will not be measured"
+            )
+        raise CannotSuggest(
+            f"with {len(self._log.observations)} observations and {pending} suggestions that are out this agent is "
+            "full: go on with a new one on a part of the space, or with a PathAgent"
+        )
 
     def ingest(self, observations: Sequence[Observation]) -> None:
         """See `messages.Agent`."""

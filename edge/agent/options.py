@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.agent.acquisition import ACQUISITIONS
+from edge.agent.log import MOST_OBSERVATIONS
 from edge.agent.path import from_low_end, sobol_tour
 from edge.agent.planning import MOST_PLANNED, affordable, path_through
 from edge.agent.space import Space
@@ -21,7 +22,7 @@ class Options:
     """
 
     exposure_s: float = 0.1  # of one point
-    points: int | None = None  # that will be measured in all
+    points: int | None = None  # that will be measured in all, at most MOST_OBSERVATIONS
     beam_time_s: float | None = None  # exposures, overheads and travel together
     start_points: int = 16  # before length scales are learned
     acquisition: str = "sigma_rate"
@@ -36,6 +37,11 @@ class Options:
             value = getattr(self, name)
             if value is not None and not 0 < value < 1e6:
                 raise ValueError(f"{name} = {value} must be above 0 and below a million")
+        if self.points is not None and self.points > MOST_OBSERVATIONS:
+            raise ValueError(
+                f"points = {self.points} are more than the {MOST_OBSERVATIONS} that an agent can hold: give each part "
+                "of the space an agent of its own, or measure a path (PathAgent)"
+            )
 
 
 def start_path(space: Space, options: Options, seed: int) -> NDArray[np.float64]:

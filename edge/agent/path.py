@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from edge.agent.log import Log
 from edge.agent.messages import Observation, Suggestion
-from edge.agent.space import Space
+from edge.agent.space import MOST_POSITIONS, Space
 from edge.agent.tour import shortest_path
 
 
@@ -46,14 +46,15 @@ class PathAgent:
     """Suggests given positions in their order, whatever is observed."""
 
     def __init__(self, space: Space, positions: ArrayLike, name: str = "path") -> None:
-        """`positions` [n, axes]. Raises ValueError where one is outside the space."""
-        self._space = space
+        """`positions` [n, axes]. Raises ValueError where one is outside the space, or there are too many."""
+        if len(given := np.asarray(positions, dtype=np.float64)) > MOST_POSITIONS:
+            raise ValueError(f"a path of {len(given)} positions: at most {MOST_POSITIONS} are possible")
+        low, high = space.low, space.high
+        checked = [space.array(space.mapping(position)) for position in given]
         self._name = name
-        self._positions = [space.mapping(position) for position in np.asarray(positions, dtype=np.float64)]
-        for position in self._positions:
-            space.array(position)
+        self._positions = [space.mapping(np.clip(position, low, high)) for position in checked]
         self._next = 0
-        self._log = Log(space)
+        self._log = Log(space, MOST_POSITIONS)
 
     @property
     def observations(self) -> tuple[Observation, ...]:

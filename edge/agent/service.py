@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from threading import Event, RLock
 from types import TracebackType
 from typing import Protocol, Self, TypeVar, runtime_checkable
@@ -98,7 +99,10 @@ class AgentService:
         """Hand over what was measured; the future holds the agent's ValueError where it refused it."""
         taken = tuple(observations)
         with self._lock:
-            return self._do(lambda: self._ingest(taken))
+            answer = self._do(lambda: self._agent.ingest(taken))
+            # A job of its own: whatever is wrong with training, the observations are taken.
+            self._submit(self._thinking, self._train, partial(_report, "begin to train"))
+            return answer
 
     def abandon(self, suggestion_ids: Sequence[str]) -> Future[None]:
         """These will not be measured."""
@@ -142,8 +146,7 @@ class AgentService:
         self._seconds.append(time.perf_counter() - began)
         return found
 
-    def _ingest(self, observations: Sequence[Observation]) -> None:
-        self._agent.ingest(observations)
+    def _train(self) -> None:
         if not self._training and isinstance(self._agent, Trainable):
             training = self._agent.training_due()
             if training is not None:
@@ -159,7 +162,7 @@ class AgentService:
             LOG.error("training of the length scales failed; the old ones stay", exc_info=error)
         with self._lock:
             if not self._closed:
-                self._submit(self._thinking, lambda: self._take_over(done), _report)
+                self._submit(self._thinking, lambda: self._take_over(done), partial(_report, "take over its training"))
 
     def _take_over(self, done: Future[Trained]) -> None:
         self._training = False
@@ -176,6 +179,6 @@ def _pass_on(done: Future[T], answer: Future[T]) -> None:
         answer.set_result(done.result())
 
 
-def _report(done: Future[None]) -> None:
+def _report(what: str, done: Future[None]) -> None:
     if not done.cancelled() and (error := done.exception()) is not None:
-        LOG.error("the agent could not take over a trained surrogate", exc_info=error)
+        LOG.error("the agent could not %s; it goes on with what it knew before", what, exc_info=error)

@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 MOST_AXES = 8
 MOST_POSITIONS = 1_000_000
+ROUNDING = 1e-9
+"""Of an axis's range: how far rounding may take a position beyond a limit."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +58,28 @@ class Space:
     def high(self) -> NDArray[np.float64]:
         return np.array([axis.high for axis in self.axes], dtype=np.float64)
 
-    def array(self, position: Mapping[str, float]) -> NDArray[np.float64]:
-        """`position` as [axes]. Raises ValueError where it names other axes, is not finite or outside the limits."""
+    def array(self, position: Mapping[str, float], beyond: float = ROUNDING) -> NDArray[np.float64]:
+        """`position` as [axes].
+
+        Args:
+            beyond: how far outside the limits it may be, in ranges of the axis.
+
+        Raises:
+            ValueError: it names other axes, is not finite, or is further outside.
+        """
         if set(position) != set(self.names):
             raise ValueError(f"position names axes {sorted(position)}, the space has {sorted(self.names)}")
         found = np.array([float(position[name]) for name in self.names])
         for axis, value in zip(self.axes, found, strict=True):
-            # Encoders read a little more or less than the limit that was asked for.
-            slack = 1e-3 * (axis.high - axis.low)
-            if not axis.low - slack <= value <= axis.high + slack:  # refuses NaN too
-                raise ValueError(f"{axis.name} = {value:g} is outside {axis.low:g}..{axis.high:g}")
+            if not math.isfinite(value):
+                raise ValueError(f"{axis.name} = {value} is no finite number")
+            slack = beyond * (axis.high - axis.low)
+            if not axis.low - slack <= value <= axis.high + slack:
+                far = "far " if beyond > ROUNDING else ""
+                raise ValueError(
+                    f"{axis.name} = {value:.9g} is {far}outside {axis.low:g}..{axis.high:g}: it may be in other units "
+                    "than the space, or of another motor"
+                )
         return found
 
     def mapping(self, position: ArrayLike) -> dict[str, float]:

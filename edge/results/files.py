@@ -14,8 +14,8 @@ from types import TracebackType
 from edge.results.builder import Builder
 from edge.results.errors import ResultFileError
 from edge.results.names import check_raw_pattern, raw_target
-from edge.results.writer import SeriesWriter
-from streams.codecs.results import Notice, Result, SeriesEnded, SeriesStarted
+from edge.results.writer import LeftLogs, SeriesWriter, left_logs
+from streams.codecs.results import Heartbeat, Notice, Result, SeriesEnded, SeriesStarted
 from streams.messages import Part
 
 log = logging.getLogger(__name__)
@@ -25,12 +25,20 @@ SYNC_S = 1.0
 the queue, which is next to nothing while the disk keeps up; what was written is the kernel's."""
 
 QUEUE_BYTES = 256 << 20
-"""Results that wait for a slow disk, without the arrays' overhead; beyond, they are published but not logged."""
+"""Notices that wait for a slow disk; beyond, they are published but not logged."""
+
+ITEM_BYTES = 2048
+"""Reckoned for each of them besides its bytes: what Python's objects take. So their number is bounded, too."""
+
+WRITE_PATIENCE_S = 20.0
+"""How long the end waits for the disk to take what is queued; what it has not taken then is lost, and said so."""
 
 BUILD_PATIENCE_S = 15.0
-"""How long the end waits for files that are being built; their logs stay, so nothing is lost."""
+"""How long after the stop files may still be built; their logs stay, so nothing is lost."""
 
-_Item = tuple[Notice, Sequence[Part]]
+_Notice = Result | SeriesStarted | SeriesEnded
+_Item = tuple[_Notice, Sequence[Part]]
+_Key = tuple[str, str, str]
 
 
 class ResultFiles:
@@ -52,19 +60,24 @@ class ResultFiles:
         check_raw_pattern(raw_frames)
         _check_folder(folder)
         self.not_logged: Counter[str] = Counter()
-        """By route: results that are in no log, and so in no file."""
+        """By route: results that are in no log, and so in no file. Two threads count."""
+        self._counting = threading.Lock()
         self._folder, self._raw_frames, self._models = folder, raw_frames, models or {}
         self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._put_bytes = 0  # written by the caller's thread only
         self._taken_bytes = 0  # written by our thread only
-        self._writers: dict[tuple[str, str, str], SeriesWriter] = {}
+        self._queued: set[_Key] = set()  # series and routes with anything queued and no end; the caller's thread only
+        self._full: set[str] = set()  # routes of which was said that the disk is too slow
+        self._writers: dict[_Key, SeriesWriter] = {}
+        self._left: LeftLogs = {}
         self._builder = Builder()
         self._thread = threading.Thread(target=self._run, name="result-files", daemon=True)
 
     def __enter__(self) -> "ResultFiles":
+        self._left = left_logs(self._folder)
+        unbuilt = sum(not path.with_suffix(".h5").exists() for paths in self._left.values() for path in paths)
         self._builder.start()
         self._thread.start()
-        unbuilt = sum(not path.with_suffix(".h5").exists() for path in self._folder.glob("*.log"))
         if unbuilt:
             log.warning(
                 "%d logs in %s have no result file yet: edge serve was cut off, or another one is writing them now; "
@@ -76,31 +89,68 @@ class ResultFiles:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        began = time.monotonic()
         self._queue.put(None)
-        self._thread.join()
-        self._builder.close(BUILD_PATIENCE_S)
+        self._thread.join(WRITE_PATIENCE_S)
+        if self._thread.is_alive():
+            self._give_up()
+        self._builder.close(max(0.0, began + BUILD_PATIENCE_S - time.monotonic()))
 
     def put(self, notice: Notice, parts: Sequence[Part]) -> None:
-        """Log a notice; `parts` are its encoded message and must not change any more."""
-        nbytes = sum(map(len, parts))
-        if isinstance(notice, Result) and self._put_bytes - self._taken_bytes + nbytes > QUEUE_BYTES:
-            if not self.not_logged[notice.route]:
-                log.error(
-                    "the disk of %s is too slow: %d MiB of results wait for it; what comes now is published but not "
-                    "logged, and the files will be incomplete. Use a faster disk for results.folder",
-                    *(self._folder, QUEUE_BYTES >> 20),
-                )
-            self.not_logged[notice.route] += 1
+        """Log a notice; `parts` are its encoded message and must not change any more.
+
+        Where a series' start finds no room, its log begins with the first result that does. Its end is always taken,
+        for a log without one becomes no file; they are as few as the series that were open.
+        """
+        if isinstance(notice, Heartbeat):
             return
-        self._put_bytes += nbytes
+        key = _key(notice)
+        if isinstance(notice, SeriesEnded):
+            if key not in self._queued:  # nor is there a log
+                return
+            self._queued.remove(key)
+        elif self._put_bytes - self._taken_bytes + _cost(parts) > QUEUE_BYTES:
+            self._leave_out(notice)
+            return
+        else:
+            self._queued.add(key)
+        self._put_bytes += _cost(parts)
         self._queue.put((notice, parts))
+
+    def _leave_out(self, notice: Result | SeriesStarted) -> None:
+        if notice.route not in self._full:
+            self._full.add(notice.route)
+            log.error(
+                "the disk of %s is too slow: %d MiB of results wait for it; what comes now is published but not "
+                "logged, and the files will be incomplete. Use a faster disk for results.folder",
+                *(self._folder, QUEUE_BYTES >> 20),
+            )
+        self._count(notice)
+
+    def _give_up(self) -> None:
+        waiting = 0
+        while item := self._next(0.0):
+            self._count(item[0])
+            waiting += isinstance(item[0], Result)
+        self._queue.put(None)  # should the disk come back before the process is gone
+        log.error(
+            "the disk of %s did not take everything within %g s: %d results were published but are in no log. "
+            "`edge results --build %s/*.log` builds files of what is there",
+            *(self._folder, WRITE_PATIENCE_S, waiting, self._folder),
+        )
+
+    def _count(self, notice: _Notice) -> None:
+        """`notice` is in no log."""
+        if isinstance(notice, Result):
+            with self._counting:
+                self.not_logged[notice.route] += 1
 
     def _run(self) -> None:
         synced = time.monotonic()
         while (item := self._next(synced + SYNC_S - time.monotonic())) is not None:
             if item:
                 self._write(*item)
-                self._taken_bytes += sum(map(len, item[1]))
+                self._taken_bytes += _cost(item[1])
             if time.monotonic() - synced >= SYNC_S:
                 for writer in self._writers.values():
                     writer.sync()
@@ -115,33 +165,34 @@ class ResultFiles:
         except queue.Empty:
             return ()
 
-    def _write(self, notice: Notice, parts: Sequence[Part]) -> None:
-        if isinstance(notice, SeriesStarted):
-            self._start(notice, parts)
-        elif isinstance(notice, Result | SeriesEnded):
-            key = (notice.route, notice.source, notice.series_uid)
-            writer = self._writers.get(key)
-            over = isinstance(notice, SeriesEnded)
-            if writer is None or not writer.append(parts, insist=over):
-                self.not_logged[notice.route] += not over
-            if over:
-                self._finish(self._writers.pop(key, None))
+    def _write(self, notice: _Notice, parts: Sequence[Part]) -> None:
+        if isinstance(notice, SeriesEnded):
+            self._finish(self._writers.pop(_key(notice)), parts)
+        elif not self._writer(notice, parts).append(parts):
+            self._count(notice)
 
-    def _start(self, started: SeriesStarted, parts: Sequence[Part]) -> None:
-        key = (started.route, started.source, started.series_uid)
+    def _writer(self, notice: Result | SeriesStarted, parts: Sequence[Part]) -> SeriesWriter:
+        key = _key(notice)
         if key not in self._writers:
-            raw = raw_target(self._raw_frames, started) if self._raw_frames else ""
+            raw = raw_target(self._raw_frames, notice) if self._raw_frames else ""
             facts: dict[str, object] = {"program": f"edge serve {version('detector-edge')}", "raw_frames": raw}
-            model = self._models.get(started.route, "")
-            self._writers[key] = SeriesWriter(self._folder, started, parts, facts, model)
-        self._writers[key].append(parts)
+            model = self._models.get(notice.route, "")
+            self._writers[key] = SeriesWriter(self._folder, notice, parts, facts, model, self._left)
+        return self._writers[key]
 
-    def _finish(self, writer: SeriesWriter | None) -> None:
-        if writer is None:
-            return
+    def _finish(self, writer: SeriesWriter, end: Sequence[Part]) -> None:
+        writer.append(end, insist=True)
         writer.close()
         if writer.path is not None:
             self._builder.put(writer.path)
+
+
+def _key(notice: _Notice) -> _Key:
+    return notice.route, notice.source, notice.series_uid
+
+
+def _cost(parts: Sequence[Part]) -> int:
+    return ITEM_BYTES + sum(map(len, parts))
 
 
 def _check_folder(folder: Path) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from string import Formatter
 
 from edge.results.errors import ResultFileError
-from streams.codecs.results import SeriesStarted
+from streams.codecs.results import Result, SeriesStarted
 
 MAX_NAME_CHARS = 64
 RAW_FIELDS = {"series_id": 1, "series_uid": "uid", "source": "detector"}
@@ -30,15 +30,21 @@ def safe_name(name: str, taken: Collection[str] = ()) -> str:
     return safe
 
 
-def series_stem(started: SeriesStarted, model_sha256: str) -> str:
+def series_stem(first: SeriesStarted | Result, model_sha256: str) -> str:
     """The part of a file's name that says which series it is: the same images through the same weights.
 
     The digest keeps apart what the readable part does not: a detector that counts its series anew after a restart,
     two unique ids that look alike once they are made safe.
     """
-    facts = "\0".join((started.source, started.series_uid, started.route, model_sha256))
+    facts = "\0".join((first.source, first.series_uid, first.route, model_sha256))
     digest = hashlib.sha256(facts.encode(errors="surrogatepass")).hexdigest()[:8]
-    return f"{safe_name(started.source)}-series-{started.series_id}-{safe_name(started.route)}-{digest}"
+    return f"{safe_name(first.source)}-series-{first.series_id}-{safe_name(first.route)}-{digest}"
+
+
+def stem_of(log: str) -> str:
+    """The stem in the name of a log, which may have a number behind it; empty where it is no name of ours."""
+    found = re.fullmatch(r"\d{8}T\d{6}Z-(.+-[0-9a-f]{8})(?:-\d{1,3})?\.log", log)
+    return found[1] if found else ""
 
 
 def timestamp(wall_ns: int) -> str:
@@ -67,13 +73,13 @@ def check_raw_pattern(pattern: str) -> None:
     )
 
 
-def raw_target(pattern: str, started: SeriesStarted) -> str:
+def raw_target(pattern: str, first: SeriesStarted | Result) -> str:
     """`FILE::/path` of the raw frames of a series: the pattern with its fields filled in.
 
     Fields hold no `/`, so the folder is always the one that the pattern names.
     """
     file, _, group = pattern.partition("::")
     filled = file.format(
-        series_id=started.series_id, series_uid=safe_name(started.series_uid), source=safe_name(started.source)
+        series_id=first.series_id, series_uid=safe_name(first.series_uid), source=safe_name(first.source)
     )
     return f"{filled}::{group or RAW_GROUP}"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from edge.results.errors import ResultFileError
 from edge.results.logfile import LogFile
-from edge.results.names import series_stem, timestamp
-from streams.codecs.results import SeriesStarted
+from edge.results.names import series_stem, stem_of, timestamp
+from streams.codecs.results import Result, SeriesStarted
 from streams.messages import Part
 
 logger = logging.getLogger(__name__)
@@ -20,26 +20,45 @@ RETRY_S = 1.0
 MAX_NAMESAKES = 1000
 
 
+LeftLogs = dict[str, list[Path]]
+"""Logs that an earlier process left, by the part of their name that says which series it is."""
+
+
+def left_logs(folder: Path) -> LeftLogs:
+    """Those in `folder`. Looked for once: in a folder of many files it takes long."""
+    found: LeftLogs = {}
+    for path in sorted(folder.glob("*.log")):
+        found.setdefault(stem_of(path.name), []).append(path)
+    return found
+
+
 class SeriesWriter:
     """Appends the notices of one series and route; a failure costs the results of that moment, not the series.
 
     Args:
         folder: where logs are.
-        started: the notice that opened the series, and its parts.
+        first: the notice that opened the series, or where that was left out its first result; and its parts.
         facts: what stands at the beginning of a new log.
         model_sha256: the weights that the route runs.
+        left: the series goes on in one of these; what it asks for is taken out.
     """
 
     def __init__(
-        self, folder: Path, started: SeriesStarted, parts: Sequence[Part], facts: dict[str, object], model_sha256: str
+        self,
+        folder: Path,
+        first: SeriesStarted | Result,
+        parts: Sequence[Part],
+        facts: dict[str, object],
+        model_sha256: str,
+        left: LeftLogs,
     ) -> None:
         self.not_logged = 0
-        self._folder, self._facts = folder, facts
-        self._stem, self._since = series_stem(started, model_sha256), timestamp(started.published_ns)
-        self._what = f"series {started.series_id} of {started.source} on {started.route}"
-        self._start = parts
+        self._folder, self._facts, self._left = folder, facts, left
+        self._stem, self._since = series_stem(first, model_sha256), timestamp(first.published_ns)
+        self._what = f"series {first.series_id} of {first.source} on {first.route}"
+        self._start: Sequence[Part] = parts if isinstance(first, SeriesStarted) else ()
         self._file: LogFile | None = None
-        self._begun = self._failed = False
+        self._begun, self._failed = not self._start, False
         self._not_before = 0.0
 
     @property
@@ -93,7 +112,7 @@ class SeriesWriter:
             )
 
     def _open(self) -> LogFile:
-        for path in sorted(self._folder.glob(f"*-{self._stem}*.log"), reverse=True):
+        for path in reversed(self._left.pop(self._stem, [])):
             try:
                 file = LogFile(path, self._facts, resume=True)
             except (OSError, ResultFileError):  # its series is over, or another process writes it
@@ -102,8 +121,11 @@ class SeriesWriter:
             return file
         name = f"{self._since}-{self._stem}"
         for number in range(2, MAX_NAMESAKES):
+            path = self._folder / f"{name}.log"
             try:
-                return LogFile(self._folder / f"{name}.log", self._facts)
+                if not path.with_suffix(".h5").exists():  # it would be replaced by the file of this log
+                    return LogFile(path, self._facts)
             except FileExistsError:
-                name = f"{self._since}-{self._stem}-{number}"
+                pass
+            name = f"{self._since}-{self._stem}-{number}"
         raise FileExistsError(errno.EEXIST, f"{MAX_NAMESAKES} logs of this series exist already")

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.agent.hyperparameters import Data
-from edge.agent.messages import Observation
+from edge.agent.log import MOST_OBSERVATIONS, Log
+from edge.agent.messages import CannotSuggest, Observation
 from edge.agent.optimizer import MOST_PENDING, GaussianProcessAgent
 from edge.agent.options import Options
 from edge.agent.path import snake_raster
@@ -118,8 +119,43 @@ def test_sigma_is_that_of_the_map_there():
 
 def test_what_is_out_is_bounded():
     agent = GaussianProcessAgent(SPACE, options=Options(start_points=100, candidates=100))
-    assert len(agent.suggest(1000)) == MOST_PENDING
-    assert agent.suggest() == []
+    out = agent.suggest(1000)
+    assert len(out) == MOST_PENDING
+    with pytest.raises(CannotSuggest, match=r"64 suggestions are out.*abandon"):
+        agent.suggest()
+    agent.abandon([out[3].id])
+    assert len(agent.suggest(2)) == 1
+
+
+def test_an_agent_that_is_full_says_so_before_a_point_is_measured_in_vain(monkeypatch):
+    monkeypatch.setattr("edge.agent.optimizer.Log", lambda space: Log(space, most=8))
+    agent = GaussianProcessAgent(SPACE, options=Options(start_points=4, candidates=100))
+    observations = run(agent, 7)  # one more is out
+    with pytest.raises(CannotSuggest, match=r"7 observations and 1 suggestions.* full: go on with a new one"):
+        agent.suggest()
+    agent.ingest([observation("the last", (0.5, 0.5), 1.0, settles="agent-8")])
+    with pytest.raises(CannotSuggest, match="8 observations and 0 suggestions"):
+        agent.suggest()
+    with pytest.raises(ValueError, match="'one too many'"):
+        agent.ingest([observation("one too many", (0.5, 0.5), 1.0)])
+    assert agent.observations[:7] == tuple(observations)
+    assert np.isfinite(agent.posterior().mean).all()
+
+
+@pytest.mark.parametrize("acquisition", ["sigma_rate", "integrated_variance_rate"])
+def test_actuators_that_stop_outside_the_space_do_not_stop_the_agent(acquisition):
+    options = Options(start_points=5, candidates=100, points=12, acquisition=acquisition)
+    agent = GaussianProcessAgent(SPACE, options=options)
+    for at in range(20):
+        (out,) = agent.suggest()
+        assert ((SPACE.array(out.position) >= SPACE.low) & (SPACE.array(out.position) <= SPACE.high)).all()
+        there = {"x": out.position["x"] + 0.3, "y": out.position["y"] - 5.0}
+        agent.ingest([Observation(f"o{at}", there, float(at), 0.01, out.id)])
+    assert len(agent.observations) == 20
+    mean, sigma = reconstruct(SPACE, agent.observations, GRID)
+    assert np.isfinite(mean).all()
+    assert np.isfinite(sigma).all()
+    assert np.isfinite(agent.posterior().sigma).all()
 
 
 def test_ids_do_not_repeat_those_of_an_earlier_agent():
@@ -175,7 +211,10 @@ def test_it_beats_a_raster_of_the_same_beam_time_on_a_smooth_anisotropic_map():
     assert adaptive < 0.7 * error(measured(raster, 0))
 
 
-@pytest.mark.parametrize("wrong", [{"acquisition": "luck"}, {"exposure_s": 0.0}, {"beam_time_s": float("nan")}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"acquisition": "luck"}, {"exposure_s": 0.0}, {"beam_time_s": float("nan")}, {"points": MOST_OBSERVATIONS + 1}],
+)
 def test_options_that_cannot_be(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Options(**wrong)

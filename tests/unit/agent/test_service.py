@@ -112,15 +112,18 @@ def test_the_agents_refusal_comes_through_the_future_and_it_goes_on():
 
 def test_requests_do_not_wait_for_training_and_one_trains_at_a_time():
     with AgentService(agent := Learner()) as service:
+        assert not service.learning
         service.ingest([observation("o1", (0.1, 0.1), 1.0)])
         assert agent.started.wait(LONG)
+        assert service.learning
         service.ingest([observation("o2", (0.1, 0.1), 1.0)])
         assert service.request("k").result(LONG)[0].observations == 2
         assert not agent.adopted.is_set()
         assert agent.handed_out == 1
         agent.go.set()
         assert agent.adopted.wait(LONG)
-        service.ingest([observation("o3", (0.1, 0.1), 1.0)]).result(LONG)
+        service.ingest([observation("o3", (0.1, 0.1), 1.0)])
+        service.request("l").result(LONG)
         assert agent.handed_out == 2
 
 
@@ -134,6 +137,20 @@ def test_a_training_that_fails_is_logged_and_another_may_follow(caplog):
             if agent.handed_out > 1:
                 break
         assert agent.handed_out > 1
+    assert "no luck" in caplog.text
+
+
+def test_what_is_wrong_with_training_is_no_refusal_of_an_observation(caplog):
+    agent = Learner()
+
+    def fails():
+        raise ArithmeticError("no luck")
+
+    agent.training_due = fails
+    with AgentService(agent) as service:
+        assert service.ingest([observation("o", (0.1, 0.1), 1.0)]).result(LONG) is None
+        assert service.request("k").result(LONG)[0].observations == 1
+    assert "could not begin to train" in caplog.text
     assert "no luck" in caplog.text
 
 

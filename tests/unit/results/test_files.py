@@ -1,4 +1,6 @@
 import os
+import threading
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -6,8 +8,9 @@ import pytest
 from edge.results import files
 from edge.results.errors import ResultFileError
 from edge.results.files import ResultFiles
-from edge.results.names import check_raw_pattern, raw_target, safe_name, series_stem, timestamp
+from edge.results.names import check_raw_pattern, raw_target, safe_name, series_stem, stem_of, timestamp
 from edge.results.survey import survey
+from streams.codecs.results import Heartbeat
 from tests.unit.results.notices import SHA, ended, message, result, started
 
 
@@ -24,7 +27,7 @@ class NoBuilder:
         self.put_paths.append(path)
 
     def close(self, patience_s: float) -> None:
-        pass
+        self.patience_s = patience_s
 
 
 @pytest.fixture
@@ -80,10 +83,13 @@ def test_logs_without_a_file_are_announced(tmp_path, builder, caplog):
     assert "1 logs in" in caplog.text and "edge results --build" in caplog.text
 
 
+def cost(*notices) -> int:
+    return sum(files.ITEM_BYTES + sum(map(len, message(notice))) for notice in notices)
+
+
 def test_what_no_disk_can_follow_is_published_only(tmp_path, builder, monkeypatch, caplog):
-    start, end = message(started()), message(ended(9))
-    room = sum(map(len, start)) + 3 * sum(map(len, message(result(0))))
-    monkeypatch.setattr(files, "QUEUE_BYTES", room)
+    end = message(ended(9))
+    monkeypatch.setattr(files, "QUEUE_BYTES", cost(started(), result(0), result(0), result(0)))
     kept = ResultFiles(tmp_path)  # its thread does not run yet: nothing is taken
     put_all(kept, started(), *map(result, range(9)))
     kept.put(ended(9), end)  # an end is never left out
@@ -96,11 +102,103 @@ def test_what_no_disk_can_follow_is_published_only(tmp_path, builder, monkeypatc
     assert found.ended is not None
 
 
-def test_a_result_of_an_unheard_of_series_is_counted(tmp_path, builder):
-    with ResultFiles(tmp_path) as kept:
-        put_all(kept, result(0), ended(1))
+def test_series_without_end_find_no_room_without_end(tmp_path, builder, monkeypatch):
+    monkeypatch.setattr(files, "QUEUE_BYTES", cost(start := started(series_uid="00"), ended(0, series_uid="00"), start))
+    kept = ResultFiles(tmp_path)  # its thread does not run yet: nothing is taken
+    for number in range(100):
+        uid = f"{number:02d}"
+        put_all(kept, started(series_uid=uid), Heartbeat("peaks", "a", 1, 1), ended(0, series_uid=uid))
+    assert kept._queue.qsize() == 4  # two starts, two ends
+    with kept:
+        pass
+    assert [survey(path).series.series_uid for path in builder.put_paths] == ["00", "01"]
+    assert not kept.not_logged  # no result was
+
+
+def test_a_log_begins_with_a_result_where_its_start_found_no_room(tmp_path, builder, monkeypatch):
+    monkeypatch.setattr(files, "QUEUE_BYTES", cost(result(5)))
+    kept = ResultFiles(tmp_path, "{series_id}.h5", {"peaks": SHA})
+    large = started(header={"flatfield": "0" * 1000})
+    put_all(kept, large, result(5), result(6), ended(2))
+    with kept:
+        pass
+    (path,) = builder.put_paths
+    found = survey(path)
+    assert found.started is None
+    assert found.ended is not None
+    assert found.channels["image"].stored == 1
+    assert found.facts["raw_frames"] == "7.h5::/entry/data"
     assert kept.not_logged == {"peaks": 1}
+
+
+def test_an_end_of_which_nothing_was_kept_makes_no_file(tmp_path, builder):
+    with ResultFiles(tmp_path) as kept:
+        put_all(kept, ended(1))
     assert builder.put_paths == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_is_looked_through_once(tmp_path, builder, monkeypatch):
+    looked, glob = [], Path.glob
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: looked.append(pattern) or glob(self, pattern))
+    with ResultFiles(tmp_path) as kept:
+        for uid in "uvw":
+            put_all(kept, started(series_uid=uid), ended(0, series_uid=uid))
+    assert len(builder.put_paths) == 3
+    assert looked == ["*.log"]
+
+
+def test_a_series_that_was_cut_off_goes_on_in_its_log(tmp_path, builder):
+    for at in range(2):
+        with ResultFiles(tmp_path) as kept:
+            put_all(kept, started(published_ns=(at + 1) * 10**9), result(at))
+    (path,) = tmp_path.glob("*.log")
+    assert survey(path).channels["image"].stored == 2
+
+
+def test_the_end_does_not_wait_for_a_disk_that_hangs(tmp_path, builder, monkeypatch, caplog):
+    hanging, go, open_log = threading.Event(), threading.Event(), files.SeriesWriter
+
+    def hangs(*arguments):
+        hanging.set()
+        assert go.wait(30)
+        return open_log(*arguments)
+
+    monkeypatch.setattr(files, "SeriesWriter", hangs)
+    monkeypatch.setattr(files, "WRITE_PATIENCE_S", 0.01)
+    with ResultFiles(tmp_path) as kept:
+        put_all(kept, started(), *map(result, range(5)), ended(5))
+        assert hanging.wait(30)
+    assert not go.is_set()
+    assert kept.not_logged == {"peaks": 5}
+    assert "5 results were published but are in no log" in caplog.text
+    assert builder.patience_s <= files.BUILD_PATIENCE_S
+    go.set()
+    kept._thread.join(30)
+    assert not kept._thread.is_alive()
+
+
+def test_two_threads_count_what_is_not_logged(tmp_path, builder, monkeypatch):
+    monkeypatch.setattr(files, "QUEUE_BYTES", 0)
+    kept = ResultFiles(tmp_path)
+    here, others = threading.current_thread(), []
+
+    class Interrupted(Counter):
+        """While this thread has read and not yet written, another one has time to count."""
+
+        def __getitem__(self, key):
+            value = super().__getitem__(key)
+            if threading.current_thread() is here:
+                others.append(threading.Thread(target=put_all, args=(kept, result(1))))
+                others[-1].start()
+                others[-1].join(0.1)
+            return value
+
+    kept.not_logged = Interrupted()
+    put_all(kept, result(0))
+    for other in others:
+        other.join(30)
+    assert dict(kept.not_logged) == {"peaks": 1 + len(others)}
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
@@ -142,3 +240,10 @@ def test_names_are_safe_and_differ_where_series_do():
     }
     assert len(stems) == 8
     assert timestamp(1_795_347_901_999_999_999) == "20261122T114501Z"
+
+
+@pytest.mark.parametrize("behind", ["", "-2", "-999"])
+def test_the_stem_of_a_log_is_read_from_its_name(behind):
+    for stem in (series_stem(started(source="a-1.b"), SHA), "det-series-7-peaks-12345678"):
+        assert stem_of(f"20261122T114501Z-{stem}{behind}.log") == stem
+    assert stem_of("notes.log") == ""

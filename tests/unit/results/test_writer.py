@@ -10,14 +10,14 @@ import pytest
 from edge.results import log, writer
 from edge.results.logfile import LogFile
 from edge.results.survey import Survey, survey
-from edge.results.writer import SeriesWriter
+from edge.results.writer import SeriesWriter, left_logs
 from tests.unit.results.notices import FACTS, SHA, ended, message, result, started
 
 
 def begin(folder: Path, **changes) -> SeriesWriter:
     start = started(**changes)
     parts = message(start)
-    made = SeriesWriter(folder, start, parts, FACTS, SHA)
+    made = SeriesWriter(folder, start, parts, FACTS, SHA, left_logs(folder))
     made.append(parts)
     return made
 
@@ -94,6 +94,46 @@ def test_a_series_that_is_over_gets_another_log(tmp_path, reason, same):
     second.close()
     assert (second.path == first.path) is same
     assert len(list(tmp_path.glob("*.log"))) == (1 if same else 2)
+
+
+def test_a_log_that_was_taken_up_is_not_offered_again(tmp_path):
+    begin(tmp_path).close()
+    begin(tmp_path, series_uid="v").close()
+    left = left_logs(tmp_path)
+    made = SeriesWriter(tmp_path, started(), parts := message(started()), FACTS, SHA, left)
+    made.append(parts)
+    made.close()
+    assert made.path is not None
+    assert [path for paths in left.values() for path in paths] == [
+        path for path in tmp_path.iterdir() if path != made.path
+    ]
+
+
+def test_a_log_does_not_take_the_name_of_a_file(tmp_path):
+    first = begin(tmp_path)
+    first.close()
+    assert first.path is not None
+    file = first.path.rename(first.path.with_suffix(".h5"))  # it was built, complete, and its log removed
+    second = begin(tmp_path)
+    second.close()
+    assert second.path is not None
+    assert second.path.with_suffix(".h5") != file
+
+
+def test_a_log_begins_with_a_result_where_the_start_was_left_out(tmp_path):
+    parts = message(first := result(4))
+    made = SeriesWriter(tmp_path, first, parts, FACTS, SHA, {})
+    assert made.append(parts)
+    assert made.append(message(result(5)))
+    made.append(message(ended(2)), insist=True)
+    made.close()
+    assert made.path is not None
+    assert made.path.name.startswith("19700101T000003Z-det-series-7-peaks-")
+    assert ids(made.path) == [4, 5]
+    assert survey(made.path).started is None
+    again = begin(tmp_path)
+    again.close()
+    assert again._stem == made._stem
 
 
 def test_a_log_that_another_process_writes_is_left_alone(tmp_path):

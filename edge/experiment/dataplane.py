@@ -18,19 +18,17 @@ class Plane(Protocol):
     """What a detector device needs of the data plane. All of it raises DetectorError where nobody answers."""
 
     @property
-    def inbox(self) -> Inbox: ...
-    @property
     def source(self) -> str: ...
     @property
     def route(self) -> str: ...
-    def open(self) -> None: ...
-    def close(self) -> None: ...
-    def triggered(self, series_id: int, images: int) -> bool: ...
-    def account(self, series_id: int) -> AccountNow | None: ...
+    def open(self) -> Inbox: ...
+    def close(self, inbox: Inbox) -> None: ...
+    def triggered(self, series_id: int, images: int, series_uid: str = "") -> bool: ...
+    def account(self, series_id: int, series_uid: str = "") -> AccountNow | None: ...
 
 
 class DataPlane:
-    """One route of one `edge serve`. No I/O before `open`; may be opened again after `close`.
+    """One route of one `edge serve`. No I/O before `open`; may be opened again and again.
 
     Args:
         handshake_address: what `edge serve` prints as its handshake address.
@@ -46,14 +44,7 @@ class DataPlane:
         self._address = handshake_address
         self._source, self._route, self._channel = source, route, channel
         self._timeout_s = timeout_s
-        self._inbox = Inbox(source, channel)
-        self._stop = threading.Event()
-        self._receiver: threading.Thread | None = None
-
-    @property
-    def inbox(self) -> Inbox:
-        """Of the present opening."""
-        return self._inbox
+        self._receivers: dict[Inbox, threading.Thread] = {}
 
     @property
     def source(self) -> str:
@@ -63,47 +54,49 @@ class DataPlane:
     def route(self) -> str:
         return self._route
 
-    def open(self) -> None:
-        """Subscribe; when this returns, no result that is published from now on is missed.
+    def open(self) -> Inbox:
+        """Subscribe; when this returns, no result that is published from now on is missed in the inbox.
 
         Raises:
             DetectorError: nobody answers, or there is no such route.
         """
-        self._inbox, self._stop = Inbox(self._source, self._channel), threading.Event()
-        subscribed: Future[None] = Future()
-        self._receiver = threading.Thread(
-            target=self._receive, args=(self._inbox, self._stop, subscribed), name=f"results of {self._route}"
+        inbox, subscribed = Inbox(self._source, self._channel), Future[None]()
+        # A daemon: a process that leaves without unstaging must not wait for it for ever.
+        receiver = threading.Thread(
+            target=self._receive, args=(inbox, subscribed), name=f"results of {self._route}", daemon=True
         )
-        self._receiver.start()
+        receiver.start()
         try:
             subscribed.result()
         except (NoAnswer, ValueError, SocketError) as error:
             raise DetectorError(str(error)) from error
+        self._receivers[inbox] = receiver
+        return inbox
 
-    def close(self) -> None:
-        """End the receiver."""
-        self._stop.set()
-        if self._receiver is not None:
-            self._receiver.join(JOIN_S)
-            self._receiver = None
+    def close(self, inbox: Inbox) -> None:
+        """End the receiver that fills `inbox`, if there is one."""
+        inbox.close()
+        receiver = self._receivers.pop(inbox, None)
+        if receiver is not None:
+            receiver.join(JOIN_S)
 
-    def triggered(self, series_id: int, images: int) -> bool:
-        """Tell how many images the series has; False where no such series is open."""
+    def triggered(self, series_id: int, images: int, series_uid: str = "") -> bool:
+        """Tell how many images the series has; False where no such series is open, or more have come."""
         try:
             with context() as ctx, Controller(ctx, self._address, self._timeout_s) as controller:
-                return controller.triggered(self._source, series_id, images)
+                return controller.triggered(self._source, series_id, images, series_uid)
         except (NoAnswer, SocketError) as error:
             raise DetectorError(str(error)) from error
 
-    def account(self, series_id: int) -> AccountNow | None:
+    def account(self, series_id: int, series_uid: str = "") -> AccountNow | None:
         """What became of the series so far."""
         try:
             with context() as ctx, Controller(ctx, self._address, self._timeout_s) as controller:
-                return controller.account(self._source, series_id, self._route)
+                return controller.account(self._source, series_id, self._route, series_uid)
         except (NoAnswer, SocketError) as error:
             raise DetectorError(str(error)) from error
 
-    def _receive(self, inbox: Inbox, stop: threading.Event, subscribed: "Future[None]") -> None:
+    def _receive(self, inbox: Inbox, subscribed: "Future[None]") -> None:
         """The receiver's thread: owns the sockets from their making to their closing."""
         try:
             with context() as ctx:
@@ -114,7 +107,7 @@ class DataPlane:
                     return
                 subscribed.set_result(None)
                 with subscriber:
-                    while not stop.is_set():
+                    while inbox.open:
                         received = subscriber.receive(RECEIVE_S)
                         if received is not None:
                             inbox.put(*received)

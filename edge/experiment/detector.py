@@ -8,7 +8,8 @@ waits for the earlier exposure to be over, and takes the next image ids.
 import logging
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any
 
@@ -77,6 +78,7 @@ class EdgeDetector(Device):
         self._exposure, self._patience = exposure, patience
         self._worker: ThreadPoolExecutor | None = None
         self._session: Session | None = None
+        self._endings: list[Future[None]] = []  # of earlier stagings, as far as they may still be under way
         self._series: tuple[SeriesRecord, ...] = ()
         self._ticket = 0  # grows with each trigger, and when what was triggered is given up
         self._triggered = 0  # ticket of the last trigger
@@ -94,14 +96,14 @@ class EdgeDetector(Device):
         self._series, self._taken = (), None
         session = self._session = Session(self._simplon, self._plane, self._exposure, self._patience)
         self._worker = ThreadPoolExecutor(1, thread_name_prefix=self.name)
-        return _status(self, self._worker.submit(session.begin))
+        return _status(self, self._worker.submit(self._begin, session, tuple(self._endings)))
 
     def trigger(self) -> Status:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Expose one scan point. A trigger whose Status is not done yet is given up: it ends well, and unread."""
         worker, session = self._worker, self._session
         if worker is None or session is None:
             raise RuntimeError(f"{self.name} is not staged; a plan stages a detector before it triggers it")
-        self._triggered = self._give_up()
+        self._triggered = self._give_up(session)
         return _status(self, worker.submit(self._take, session, self._triggered))
 
     def unstage(self) -> Status:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -112,10 +114,12 @@ class EdgeDetector(Device):
             status = Status(obj=self)
             status.set_finished()
             return status
-        self._give_up()
+        self._give_up(session)
         if session.exposing and self._exposure.duration_s > ABORT_FROM_S:
             threading.Thread(target=session.close_now, name=f"{self.name} abort").start()
-        status = _status(self, worker.submit(self._end, session))
+        ending = worker.submit(self._end, session)
+        self._endings = [*(one for one in self._endings if not one.done()), ending]
+        status = _status(self, ending)
         worker.shutdown(wait=False)
         return status
 
@@ -125,7 +129,7 @@ class EdgeDetector(Device):
         if session is not None:
             threading.Thread(target=session.close_now, name=f"{self.name} abort").start()
 
-    def read(self) -> dict[str, dict[str, Any]]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def read(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The numbers of the last scan point.
 
         Raises:
@@ -136,7 +140,7 @@ class EdgeDetector(Device):
             raise RuntimeError(f"{self.name} has no reading: its last trigger is not done, or has failed")
         return taken[1]
 
-    def describe(self) -> dict[str, dict[str, Any]]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def describe(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         source = f"edge:{self._plane.source}/{self._plane.route}"
         keys = self._measurement.describe() | _FACTS
         return {self._field(key): {"source": source, **described} for key, described in keys.items()}
@@ -168,11 +172,21 @@ class EdgeDetector(Device):
     def _field(self, key: str) -> str:
         return f"{self.name}_{key}"
 
-    def _give_up(self) -> int:
+    def _give_up(self, session: Session) -> int:
         """Whatever was triggered before is not waited for any more. The number of the next trigger."""
         self._ticket += 1
-        self._plane.inbox.wake()
+        session.wake()
         return self._ticket
+
+    def _begin(self, session: Session, endings: "Sequence[Future[None]]") -> None:
+        """When the earlier stagings have ended (a halt does not wait for that): they would disarm the new series."""
+        if wait(endings, self._patience.prepare_s).not_done:
+            raise DetectorError(
+                f"{self.name}: the staging before has not ended within {self._patience.prepare_s:g} s; does "
+                f"{self._simplon.url} answer?"
+            )
+        self._series = ()
+        session.begin()
 
     def _take(self, session: Session, ticket: int) -> None:
         def abandoned() -> bool:

@@ -35,7 +35,7 @@ class Patience:
     """How long to wait, in seconds.
 
     Attributes:
-        prepare_s: for `initialize` and `arm`, which take seconds on a large detector.
+        prepare_s: for `initialize` and `arm`, which take seconds on a large detector, and for an unstaging to end.
         margin_s: for the answer to a trigger, beyond the exposure itself.
         announce_s: after an arm, until the data plane has seen the new series.
         results_s: after an exposure, until its results are in.

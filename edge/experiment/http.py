@@ -1,4 +1,4 @@
-"""JSON over HTTP to a device, with explicit limits: an answer has so many seconds and so many bytes, no more."""
+"""JSON over HTTP to a device, with explicit limits of seconds and bytes."""
 
 import json
 import time
@@ -18,7 +18,8 @@ class JsonClient:
 
     Args:
         base_url: e.g. "http://10.42.41.10".
-        timeout_s: for one whole exchange, where the call does not say otherwise.
+        timeout_s: where the call does not say otherwise. For each step of an exchange (to connect, to send, each piece
+            of the answer's head) and for all of the body: a device that answers in one piece is done in that time.
         transport: stands in for the network in tests.
     """
 

@@ -44,7 +44,7 @@ class Inbox:
         self._series_uid = ""
         self._expected = range(0)
         self._results: dict[int, Received] = {}
-        self._channels: set[str] = set()
+        self._channels: list[str] = []
         self._untriggered: int | None = None
         self._open = True
 
@@ -64,10 +64,11 @@ class Inbox:
     def _put_result(self, result: Result, arrays: Mapping[str, NDArray[Any]]) -> None:
         if result.source != self._source or result.series_uid != self._series_uid:
             return
-        if self._channel not in (None, result.channel):
+        if self._channel is None and result.channel not in self._channels:
+            self._channels.append(result.channel)
+        if result.channel != (self._channels[0] if self._channel is None else self._channel):
             return
         if result.image_id in self._expected:
-            self._channels.add(result.channel)
             self._results[result.image_id] = Received(arrays, result.channel, time.monotonic())
         elif result.image_id >= self._expected.stop:
             self._untriggered = max(result.image_id, self._untriggered or 0)
@@ -98,8 +99,15 @@ class Inbox:
         with self._changed:
             if series_uid != self._series_uid:
                 self._untriggered = None
+                self._channels = self._announced_channels(series_uid) if self._channel is None else []
             self._series_uid, self._expected = series_uid, images
-            self._results, self._channels = {}, set()
+            self._results = {}
+
+    def _announced_channels(self, series_uid: str) -> list[str]:
+        """As far as the detector's own start message names them (DECTRIS Stream V2 does)."""
+        matching = (one.header for one in self._started if (one.source, one.series_uid) == (self._source, series_uid))
+        named = next(matching, {}).get("channels")
+        return [one for one in named if isinstance(one, str)] if isinstance(named, list) else []
 
     @property
     def results(self) -> dict[int, Received]:
@@ -108,10 +116,13 @@ class Inbox:
             return dict(self._results)
 
     @property
-    def channels(self) -> set[str]:
-        """Of those results; more than one where a channel should have been chosen."""
+    def channels(self) -> list[str]:
+        """Of the series, where none was chosen: announced and seen. More than one where one should have been chosen.
+
+        Images of different thresholds are never mixed: only those of the first count.
+        """
         with self._changed:
-            return set(self._channels)
+            return list(self._channels)
 
     @property
     def untriggered(self) -> int | None:

@@ -17,7 +17,7 @@ class SeriesRecord:
     series_id: int
     series_uid: str
     images: int  # triggered
-    doubt: str  # why it was closed before the run's end; "" where it was not
+    doubt: str  # why it was closed before the run's end, and why its points may be wrong; "" where neither
     verdict: str
     problems: str = ""  # what went wrong at closing
     arrivals: dict[str, int | None] = field(default_factory=dict)
@@ -35,18 +35,22 @@ class OpenSeries:
     images: int = 0
     triggers: int = 0
     stopped: bool = False  # the detector was told to abort it, from another thread
-    doubt: str = ""
+    doubts: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     def record(self, ended: SeriesEnded | None) -> SeriesRecord:
         """What remains of it; `ended` is None where its end never came."""
-        fixed = (self.id, self.uid, self.images, self.doubt)
-        problems = list(self.problems)
+        problems, doubts = list(self.problems), list(self.doubts)
         if ended is None:
             problems.append("its end was not announced")
-            return SeriesRecord(*fixed, "unknown", "; ".join(problems))
+            return SeriesRecord(self.id, self.uid, self.images, "; ".join(doubts), "unknown", "; ".join(problems))
+        if ended.arrivals.get("unexpected"):  # they came after their number had been told
+            doubts.append(too_many(self.images))
         return SeriesRecord(
-            *fixed,
+            self.id,
+            self.uid,
+            self.images,
+            "; ".join(doubts),
             ended.verdict,
             "; ".join(problems),
             ended.arrivals,
@@ -54,6 +58,11 @@ class OpenSeries:
             dict(ended.missing),
             ended.latency_ms,
         )
+
+
+def too_many(images: int) -> str:
+    """A doubt about a series that has more images than were triggered."""
+    return f"more images than the {images} triggered came: points of this series may hold images of others"
 
 
 def series_of(detector: object) -> tuple[SeriesRecord, ...]:

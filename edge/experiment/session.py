@@ -10,6 +10,7 @@ image belongs to. Then the series is closed and the next point arms a new one, w
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,8 +18,10 @@ from contextlib import suppress
 from edge.experiment.dataplane import Plane
 from edge.experiment.errors import CommandRefused, DetectorError, PointIncomplete
 from edge.experiment.exposure import Commands, Exposure, Patience, Taken
+from edge.experiment.inbox import Inbox
+from edge.experiment.numbering import tell_images, too_early
 from edge.experiment.series import OpenSeries, SeriesRecord
-from edge.experiment.shortfall import shortfall
+from edge.experiment.shortfall import shortfall, unannounced
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +32,11 @@ class Session:
     def __init__(self, detector: Commands, plane: Plane, exposure: Exposure, patience: Patience) -> None:
         self._detector, self._plane = detector, plane
         self._exposure, self._patience = exposure, patience
+        self._inbox = Inbox(plane.source)  # until there is one that is filled
+        self._begun = False
         self._series: OpenSeries | None = None
         self._closed: list[OpenSeries] = []
+        self._closing = threading.Lock()  # held while a series is aborted: no other can be armed meanwhile
         self.exposing = False
 
     def begin(self) -> None:
@@ -39,7 +45,7 @@ class Session:
         Raises:
             DetectorError: the text names what did not answer and what to look at.
         """
-        self._plane.open()
+        self._inbox = self._plane.open()
         self._make_idle()
         settings = {
             "trigger_mode": "ints",
@@ -51,31 +57,35 @@ class Session:
         for name, value in settings.items():
             self._detector.put(name, value)
         self._arm()
+        self._begun = True
 
     def take(self, abandoned: Callable[[], bool]) -> Taken | None:
         """Expose one scan point and wait for its results; None where it was `abandoned` meanwhile.
 
         Raises:
-            DetectorError: the trigger was refused or not answered.
+            DetectorError: the staging had failed; the trigger was refused or not answered; several thresholds come.
             PointIncomplete: its results are not all there, or more came than belong to it.
         """
         if abandoned():
             return None
+        if not self._begun:  # the detector may be armed, but for another exposure
+            raise DetectorError(f"{self._detector.url} is not ready: its staging failed; unstage it and stage it again")
         series = self._trustworthy_series()
         ids = range(series.images, series.images + self._exposure.frames)
-        self._plane.inbox.expect(series.uid, ids)
+        inbox = self._inbox
+        inbox.expect(series.uid, ids)
+        sent_s = time.monotonic()
         self._expose(series, ids)
         exposed_s = time.monotonic()
-        inbox = self._plane.inbox
         done = inbox.wait(lambda: abandoned() or len(inbox.results) == len(ids), self._patience.results_s)
+        results = inbox.results
+        self._check(series, ids, too_early(results, ids, sent_s, self._exposure.frame_time_s))
         if abandoned():
             return None
-        results = inbox.results
         if not done:
-            error = shortfall(self._plane, series.id, ids, results, self._patience.results_s)
+            error = shortfall(self._plane, series, ids, results, self._patience.results_s)
             self._close(str(error))
             raise error
-        self._check(series, ids)
         latency_s = max(0.0, max(one.at_s for one in results.values()) - exposed_s)
         return Taken(series.id, ids.start, [results[image_id] for image_id in ids], latency_s)
 
@@ -83,10 +93,10 @@ class Session:
         """Close what is open and return the accounts of all series. Raises nothing: problems are in the records."""
         self._close("")
         deadline = time.monotonic() + self._patience.end_s
-        inbox = self._plane.inbox
+        inbox = self._inbox
         for series in filter(lambda one: one.uid, self._closed):  # of what was not announced no end is heard
             inbox.wait(lambda uid=series.uid: inbox.ended(uid) is not None, max(0.0, deadline - time.monotonic()))
-        self._plane.close()
+        self._plane.close(inbox)
         records = tuple(series.record(inbox.ended(series.uid)) for series in self._closed)
         for record in records:
             if record.verdict != "complete":
@@ -99,13 +109,20 @@ class Session:
     def close_now(self) -> None:
         """Stop an exposure that is running, from another thread; the worker's trigger is then refused."""
         series = self._series
+        if series is None:
+            return
+        series.stopped = True
         try:
-            if series is not None:
-                series.stopped = True
-                self._plane.triggered(series.id, series.images)
-            self._detector.command("abort")
+            self._plane.triggered(series.id, series.images, series.uid)
+            with self._closing:
+                if self._series is series:  # it takes time to tell: the worker may have armed another
+                    self._detector.command("abort")
         except DetectorError as error:
             log.warning("the detector could not be stopped: %s", error)
+
+    def wake(self) -> None:
+        """Have `take` ask again whether it was abandoned; from any thread."""
+        self._inbox.wake()
 
     def _make_idle(self) -> None:
         state = self._detector.state()
@@ -121,7 +138,8 @@ class Session:
             )
 
     def _arm(self) -> None:
-        self._plane.inbox.forget_series()
+        inbox = self._inbox
+        inbox.forget_series()
         try:
             series_id = self._detector.arm(self._patience.prepare_s)
         except DetectorError:
@@ -129,52 +147,30 @@ class Session:
                 self._detector.command("disarm")
             raise
         series = self._series = OpenSeries(series_id)
-        inbox = self._plane.inbox
         inbox.wait(lambda: inbox.started(series_id) is not None, self._patience.announce_s)
         started = inbox.started(series_id)
         if started is None:
-            raise DetectorError(self._unannounced(series_id))
+            raise DetectorError(unannounced(self._detector, self._plane, inbox, series_id, self._patience.announce_s))
         series.uid = started.series_uid
         inbox.expect(series.uid, range(0))
-
-    def _unannounced(self, series_id: int) -> str:
-        inbox, source = self._plane.inbox, self._plane.source
-        elsewhere = inbox.sources(series_id) - {source}
-        if not inbox.open:
-            why = "the connection to `edge serve` ended"
-        elif elsewhere:
-            why = f"it came from source {sorted(elsewhere)}; is that the name to give?"
-        elif (silence := self._silence(series_id)) is not None:
-            why = silence
-        elif (mode := self._detector.get("mode", "stream")) != "enabled":
-            why = f"the detector's stream interface is {mode!r}; enable it (stream config `mode`)"
-        else:
-            why = f"is the address of source {source!r} in the configuration of `edge serve` this detector's stream?"
-        return (
-            f"armed {self._detector.url} (series {series_id}), but within {self._patience.announce_s:g} s "
-            f"route {self._plane.route!r} saw no such series from {source!r}: {why}"
-        )
-
-    def _silence(self, series_id: int) -> str | None:
-        """What is wrong with the data plane; None where it answers."""
-        try:
-            self._plane.account(series_id)
-        except DetectorError as error:
-            return str(error)
-        return None
+        self._check_channels()
 
     def _trustworthy_series(self) -> OpenSeries:
-        series = self._series
-        if series is not None and self._plane.inbox.untriggered is not None:
-            self._close(f"image {self._plane.inbox.untriggered} came, but only {series.images} were triggered")
+        series, untriggered = self._series, self._inbox.untriggered
+        ended = None if series is None else self._inbox.ended(series.uid)
+        if series is not None and untriggered is not None:
+            self._close(f"image {untriggered} came, but only {series.images} were triggered")
         elif series is not None and series.stopped:
             self._close("it was stopped")
         elif series is not None and series.triggers >= self._exposure.triggers:
             self._close(f"all of its {self._exposure.triggers} triggers are used")
+        elif series is not None and ended is not None:
+            self._close(f"`edge serve` has closed it ({ended.reason})")
         if self._series is None or not self._series.uid:
             self._close("it was not announced")
             self._arm()
         assert self._series is not None
+        self._check_channels()
         return self._series
 
     def _expose(self, series: OpenSeries, ids: range) -> None:
@@ -183,7 +179,7 @@ class Session:
         try:
             self._detector.command("trigger", self._exposure.duration_s + self._patience.margin_s)
         except CommandRefused as error:
-            if not self._plane.inbox.results:
+            if not self._inbox.results:
                 series.images = ids.start
             self._close(f"a trigger was refused: {error}")
             raise
@@ -193,35 +189,39 @@ class Session:
         finally:
             self.exposing = False
 
-    def _check(self, series: OpenSeries, ids: range) -> None:
-        """All expected results are in: but are they all, and all of one kind?"""
-        inbox = self._plane.inbox
-        if inbox.untriggered is not None:
-            text = f"image {inbox.untriggered} of series {series.id} came, but only {ids.stop} were triggered"
-            self._close(text)
-            raise PointIncomplete(f"{text}: which images belong to the point is not certain", series.id, ())
-        if len(inbox.channels) > 1:
+    def _check(self, series: OpenSeries, ids: range, early: int | None) -> None:
+        """What came of the point: is there too much of it, and is it all of one kind?"""
+        if (untriggered := self._inbox.untriggered) is not None:
+            text = f"image {untriggered} of series {series.id} came, but only {ids.stop} were triggered"
+        elif early is not None:
+            text = f"image {early} of series {series.id} came before it can have been exposed"
+        else:
+            self._check_channels()
+            return
+        self._close(text)
+        raise PointIncomplete(f"{text}: which images belong to the point is not certain", series.id, ())
+
+    def _check_channels(self) -> None:
+        channels = self._inbox.channels
+        if len(channels) > 1:
             raise DetectorError(
-                f"source {self._plane.source!r} sends images of several thresholds, {sorted(inbox.channels)}; "
+                f"source {self._plane.source!r} sends images of several thresholds, {sorted(channels)}; "
                 "say which one counts (DataPlane(..., channel=...))"
             )
 
     def _close(self, doubt: str, command: str = "disarm") -> None:
         """Close the open series, if any. The data plane is told the number of images before the detector ends it."""
-        series, self._series = self._series, None
+        with self._closing:
+            series, self._series = self._series, None
         if series is None:
             return
-        series.doubt = doubt
         if doubt:
-            log.warning("closing series %d after %d images: %s", series.id, series.images, doubt)
+            series.doubts.append(doubt)
         self._closed.append(series)
-        try:
-            known = self._plane.triggered(series.id, series.images)
-            ended = series.stopped or series.triggers >= self._exposure.triggers  # by the detector itself
-            if not known and not ended:
-                series.problems.append("`edge serve` did not know it any more when told how many images it has")
-        except DetectorError as error:
-            series.problems.append(str(error))
+        ended = series.stopped or series.triggers >= self._exposure.triggers  # by the detector itself
+        tell_images(self._plane, series, ended or self._inbox.ended(series.uid) is not None)
+        if series.doubts:
+            log.warning("closing series %d after %d images: %s", series.id, series.images, "; ".join(series.doubts))
         try:
             self._detector.command(command)
         except DetectorError as error:

@@ -16,7 +16,7 @@ class SimplonClient:
     Args:
         base_url: the detector control unit, e.g. "http://10.42.41.10".
         version: of the interface, a part of every path.
-        timeout_s: for one exchange, unless a call says otherwise.
+        timeout_s: for each step of an exchange, unless a call says otherwise (see JsonClient).
         transport: stands in for the network in tests.
 
     All calls raise DetectorError where the detector does not answer, answers no JSON, or refuses (CommandRefused).

@@ -18,7 +18,7 @@ from edge.experiment.waiting import Factory, settled
 log = logging.getLogger(__name__)
 
 FAILURES_ALLOWED = 3
-"""Errors of the agent in a row before the plan gives up; a late answer is no error."""
+"""Errors of the agent in a row, or refused observations, before the plan gives up; a late answer is no error."""
 
 
 class Agent(Protocol):
@@ -62,6 +62,8 @@ class Suggesting:
         self._fallback = iter(fallback)
         self._requests = 0
         self._failures = 0
+        self._refusals = 0  # in a row; written by the agent's thread
+        self._refused: BaseException | None = None  # the last
         self._asked: _Asked | None = None
         self._needed_s: float | None = None
         self._out: set[str] = set()
@@ -90,8 +92,9 @@ class Suggesting:
         """What to measure next; None where the agent has nothing left.
 
         Raises:
-            AgentFailed: no answer, and no fallback is left; or errors only.
+            AgentFailed: no answer, and no fallback is left; or errors only; or it learns nothing any more.
         """
+        self._check_learning()
         asked, now = self._asked, time.monotonic()
         assert asked is not None
         waited_s = 0.0 if self._needed_s is None else now - self._needed_s
@@ -99,7 +102,8 @@ class Suggesting:
         if not asked.future.done():  # still out: its answer is for the next point
             return self._instead(f"no answer within {self._timeout_s:g} s", now - asked.asked_s, waited_s)
         self._asked = None
-        thinking_s = asked.answered_s - asked.asked_s
+        answered_s = asked.answered_s or now  # a future is done before it calls back
+        thinking_s = answered_s - asked.asked_s
         error = _error(asked.future)
         if error is not None:
             self._fail(error)
@@ -110,7 +114,7 @@ class Suggesting:
             return None
         suggestion = suggestions[0]
         self._out.update(one.id for one in suggestions)
-        return Proposal(suggestion.position, suggestion, thinking_s, waited_s, now - asked.answered_s)
+        return Proposal(suggestion.position, suggestion, thinking_s, waited_s, now - answered_s)
 
     def ingest(self, observation: Observation) -> None:
         """Hand the agent what was measured."""
@@ -133,6 +137,13 @@ class Suggesting:
                 f"the agent failed {self._failures} times in a row, the last time with: {error}"
             ) from error
 
+    def _check_learning(self) -> None:
+        if self._refusals >= FAILURES_ALLOWED:
+            raise AgentFailed(
+                f"the agent refused {self._refusals} observations in a row (their events are kept), the last with: "
+                f"{self._refused}; do the actuators read what they were sent to, in the units of the agent's axes?"
+            ) from self._refused
+
     def _instead(self, reason: str, thinking_s: float, waited_s: float) -> Proposal:
         position = next(self._fallback, None)
         if position is None:
@@ -141,7 +152,8 @@ class Suggesting:
         return Proposal(position, None, thinking_s, waited_s, 0.0, reason)
 
     def _ingested(self, observation: Observation, future: "Future[None]") -> None:
-        error = _error(future)
+        error = self._refused = _error(future)
+        self._refusals = 0 if error is None else self._refusals + 1
         if error is not None:
             log.error("the agent did not take observation %s (its event is kept): %s", observation.id, error)
             if observation.suggestion_id is not None:

@@ -25,6 +25,9 @@ THRESHOLD = 0.5
 
 APERTURE_PX = 11
 
+LEAST_VARIANCE = 1.0
+"""Of a frame's summed intensity, counts squared: where no photon was counted, one might have been."""
+
 SPEC = ModelSpec(
     name="peaks",
     frame_shape=(ANY, ANY),
@@ -43,6 +46,8 @@ SPEC = ModelSpec(
 def bragg_intensity(arrays: Mapping[str, NDArray[Any]]) -> tuple[float, float]:
     """Sum of the intensities of all spots of one frame in counts, and its variance in counts squared.
 
+    The variance is `LEAST_VARIANCE` at least: that nothing was found in a frame does not mean that nothing is there.
+
     `arrays` are the model's outputs for that frame, with or without a batch axis of one. Raises ValueError for more
     than one frame, and KeyError where an output is missing.
     """
@@ -50,4 +55,5 @@ def bragg_intensity(arrays: Mapping[str, NDArray[Any]]) -> tuple[float, float]:
     if count.shape != (1,):
         raise ValueError(f"count is {np.shape(arrays['count'])}: give the outputs of one frame")
     intensity, sigma = (np.ravel(arrays[name])[: int(count[0])] for name in ("intensity", "intensity_sigma"))
-    return float(np.sum(intensity, dtype=np.float64)), float(np.sum(np.square(sigma, dtype=np.float64)))
+    variance = float(np.sum(np.square(sigma, dtype=np.float64)))
+    return float(np.sum(intensity, dtype=np.float64)), max(variance, LEAST_VARIANCE)

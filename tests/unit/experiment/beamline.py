@@ -152,6 +152,8 @@ class ScriptedAgent:
         self.kept: dict[int, Future[list[Suggestion]]] = {}
         self.keep: set[int] = set()
         self.fail: dict[int, Exception] = {}
+        self.refused: set[int] = set()  # by number of ingest
+        self.ingests = 0
         self.ingested: list[Observation] = []
         self.abandoned: list[str] = []
         self.pending: set[str] = set()
@@ -179,9 +181,13 @@ class ScriptedAgent:
         return [Suggestion(f"s{number}", position, 0.5, 3, len(self.ingested), len(self.pending) - 1, "variance")]
 
     def ingest(self, observations: Sequence[Observation]) -> "Future[None]":
+        done: Future[None] = Future()
+        self.ingests += 1
+        if self.ingests - 1 in self.refused:
+            done.set_exception(ValueError("x = 7 is outside 0..1"))
+            return done
         self.ingested += observations
         self.pending -= {one.suggestion_id for one in observations}
-        done: Future[None] = Future()
         done.set_result(None)
         return done
 

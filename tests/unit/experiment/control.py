@@ -36,6 +36,9 @@ class Station:
         on_command: called before a command takes effect; may raise.
         lost: image ids that never come; extra: ids that come with the next trigger though nobody triggered them.
         hold: results of triggers are kept back until `release`.
+        contradicts: more images than those triggered have come.
+        header: of the start message.
+        named: series as triggered and account named them: (number, unique id).
     """
 
     url = "http://memory"
@@ -58,7 +61,10 @@ class Station:
         self.failed: dict[str, int] = {}
         self.holding = False
         self.held: list[int] = []
-        self.opened = 0
+        self.opened: list[Inbox] = []
+        self.named: set[tuple[int, str]] = set()
+        self.contradicts = False
+        self.header: dict[str, Any] = {}
         self.ends = True
 
     # the detector
@@ -77,7 +83,8 @@ class Station:
         if self.announce:
             expected = self.config["nimages"] * self.config["ntrigger"]
             self.inbox.put(
-                SeriesStarted(self.announced_by, self.uid, self.series, ROUTE, "o", 0, 0, expected, True), {}
+                SeriesStarted(self.announced_by, self.uid, self.series, ROUTE, "o", 0, 0, expected, True, self.header),
+                {},
             )
         return self.series
 
@@ -103,22 +110,28 @@ class Station:
     def uid(self) -> str:
         return f"uid-{self.series}"
 
-    def open(self) -> None:
-        self.opened += 1
+    def open(self) -> Inbox:
         self.inbox = Inbox(SOURCE)
+        self.opened.append(self.inbox)
+        return self.inbox
 
-    def close(self) -> None:
-        self.opened -= 1
-        self.inbox.close()
+    def close(self, inbox: Inbox) -> None:
+        self.opened = [one for one in self.opened if one is not inbox]
+        inbox.close()
 
-    def triggered(self, series_id: int, images: int) -> bool:
+    def triggered(self, series_id: int, images: int, series_uid: str = "") -> bool:
         self.diary.append(("triggered", series_id, images))
-        return self.known
+        self.named.add((series_id, series_uid))
+        self.on_command.get("triggered", lambda: None)()
+        return self.known and not self.contradicts
 
-    def account(self, series_id: int) -> AccountNow | None:
+    def account(self, series_id: int, series_uid: str = "") -> AccountNow | None:
         self.diary.append(("account", series_id))
+        self.named.add((series_id, series_uid))
+        if not self.known:
+            return None
         holes = [(one, one + 1) for one in sorted(self.lost)]
-        arrivals = {"expected": 1000, "received": 5, "missing": 0}
+        arrivals = {"expected": 1000, "received": 5, "missing": 0, "awaited": 995}
         return AccountNow(self.uid, True, "", arrivals, {"failed": self.failed, "in_flight": 0}, {"": holes})
 
     def _frame(self, image_id: int) -> None:
@@ -140,11 +153,11 @@ class Station:
             self.deliver(image_id)
         self.held = []
 
-    def end_series(self) -> None:
+    def end_series(self, reason: str = "end", unexpected: int = 0) -> None:
         verdict = "complete" if not self.lost else "incomplete"
-        arrivals = {"received": self.next_image - len(self.lost), "missing": len(self.lost)}
+        arrivals = {"received": self.next_image - len(self.lost), "missing": len(self.lost), "unexpected": unexpected}
         account = {"published": self.next_image - len(self.lost)}
-        facts = (SOURCE, self.uid, self.series, ROUTE, "o", 9, 0, "end", verdict, arrivals, account, {})
+        facts = (SOURCE, self.uid, self.series, ROUTE, "o", 9, 0, reason, verdict, arrivals, account, {})
         self.inbox.put(SeriesEnded(*facts), {})
 
 

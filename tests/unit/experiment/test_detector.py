@@ -32,7 +32,12 @@ def eiger(station):
 
 def made_of(station, patience=SHORT, **exposure) -> EdgeDetector:
     return EdgeDetector(
-        "eiger", station, station, SumMeasurement(), Exposure(**{"frames": 3, "triggers": 100} | exposure), patience
+        "eiger",
+        station,
+        station,
+        SumMeasurement(),
+        Exposure(**{"frames": 3, "triggers": 100, "frame_time_s": 1e-9} | exposure),
+        patience,
     )
 
 
@@ -51,7 +56,7 @@ def test_armed_once_and_a_point_is_a_range_of_images(station, eiger):
     first, second = point(eiger), point(eiger)
     assert station.config["nimages"] == 3 and station.config["ntrigger"] == 100
     assert station.config["trigger_mode"] == "ints"
-    assert station.config["frame_time"] == 0.1
+    assert station.config["frame_time"] == 1e-9, "a station in memory has its images at once"
     assert [first["eiger_series_id"], first["eiger_first_image"], first["eiger_frames"]] == [1, 0, 3]
     assert [second["eiger_series_id"], second["eiger_first_image"], second["eiger_frames"]] == [1, 3, 3]
     assert (first["eiger_total"], second["eiger_total"]) == (0 + 1 + 2, 3 + 4 + 5)
@@ -62,7 +67,8 @@ def test_armed_once_and_a_point_is_a_range_of_images(station, eiger):
     (series,) = eiger.series
     assert (series.series_id, series.series_uid, series.images, series.verdict) == (1, "uid-1", 6, "complete")
     assert (series.doubt, series.problems) == ("", "")
-    assert station.opened == 0
+    assert station.opened == []
+    assert station.named == {(1, "uid-1")}
 
 
 def test_descriptions_cover_readings(station, eiger):
@@ -119,7 +125,7 @@ def test_a_data_plane_that_died_is_told(station, eiger):
     staged(eiger)
     station.lost = {1}
 
-    def dead(series_id):
+    def dead(series_id, series_uid):
         raise DetectorError("nobody answers at tcp://memory")
 
     station.account = dead

@@ -263,6 +263,24 @@ def test_an_agent_that_recovers_is_forgiven(engine):
     assert len(scene.agent.ingested) == 8
 
 
+def test_an_agent_that_learns_nothing_ends_the_run(engine):
+    scene = Scene()
+    scene.agent.refused = set(range(1, 50))
+    with pytest.raises(AgentFailed, match=r"refused 3 observations in a row .*the last with: x = 7 is outside 0\.\.1"):
+        scene.run(engine, points=50)
+    scene.documents.check()
+    assert scene.documents.of("stop")[0]["exit_status"] == "fail"
+    assert len(scene.documents.events("primary")) == 4, "what was measured is kept"
+    assert scene.agent.pending == set() and scene.detector.staged == 0
+
+
+def test_an_agent_that_refuses_now_and_then_is_forgiven(engine):
+    scene = Scene()
+    scene.agent.refused = {0, 1, 3, 4}
+    assert scene.run(engine, points=8).exit_status == "success"
+    assert len(scene.agent.ingested) == 4
+
+
 def test_axes_by_other_names(engine):
     scene = Scene()
     scene.motors[0].name = "sample_x"

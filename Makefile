@@ -11,10 +11,12 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3 python,$(shell $
 
 demo: $(VENV)/.server
 	$(BIN)/edge demo ptycho
+	$(BIN)/edge demo map
 
 test: $(VENV)/.test .venv-numpy2/.base lint
 	$(BIN)/python -m pytest
-	EDGE_SERVER_PYTHON=$(CURDIR)/$(BIN)/python .venv-numpy2/bin/python -m pytest tests/base tests/unit/streams tests/unit/pipeline
+	EDGE_SERVER_PYTHON=$(CURDIR)/$(BIN)/python .venv-numpy2/bin/python -m pytest tests/base tests/unit/streams \
+		tests/unit/pipeline tests/unit/agent tests/unit/experiment tests/unit/results tests/unit/simulate
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

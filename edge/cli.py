@@ -16,6 +16,7 @@ ENTRIES = {
     "doctor": Entry("edge.commands.doctor:doctor", "Check that this machine can run everything."),
     "models": Entry("edge.commands.models:models", "List the models; build a repository for a Triton of your own."),
     "evaluate": Entry("edge.commands.evaluate:evaluate", "Judge the shipped models on measured data."),
+    "bench": Entry("edge.commands.bench:bench", "Measure what the documentation claims."),
     "train": Entry("edge.commands.train:train", "Train the shipped models (needs the extra `train`)."),
 }
 
@@ -30,7 +31,7 @@ def edge(verbose: bool) -> None:
         format="%(asctime)s %(levelname)-7s %(message)s",
         datefmt="%H:%M:%S",
     )
-    for noisy in ("matplotlib", "h5py", "PIL", "asyncio"):
+    for noisy in ("matplotlib", "h5py", "PIL", "asyncio", "bluesky", "httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -5,6 +5,7 @@ from matplotlib import colormaps
 from rich.color import Color
 from rich.style import Style
 from rich.text import Text
+from scipy.spatial import KDTree
 
 UPPER_HALF = "\u2580"
 
@@ -42,3 +43,14 @@ def _sampled(image: np.ndarray, rows: int, columns: int) -> np.ndarray:
     down = ((np.arange(rows) + 0.5) * image.shape[0] / rows).astype(int)
     across = ((np.arange(columns) + 0.5) * image.shape[1] / columns).astype(int)
     return image[down][:, across]
+
+
+def nearest(positions: np.ndarray, values: np.ndarray, side: int) -> np.ndarray:
+    """A picture [side, side] of scattered `values` [n] at `positions` [n, 2] (x, y) in the unit square, y upwards.
+
+    Every pixel shows the nearest measured value: nothing is made up between them.
+    """
+    at = (np.arange(side) + 0.5) / side
+    x, y = np.meshgrid(at, at[::-1])
+    _, index = KDTree(positions).query(np.column_stack([x.ravel(), y.ravel()]))
+    return values[index].reshape(side, side)

@@ -2,86 +2,22 @@
 
 import json
 import os
-import re
 import signal
 import socket
-import subprocess
-import sys
-import urllib.request
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from tests.data import measured_data
-from tests.system.serving import alive, descendants, shared_memory, wait_until
+from tests.system.demos import Demo, listening
+from tests.system.serving import wait_until
 
 pytestmark = pytest.mark.usefixtures("triton")
 
 STAR = "siemens_star/siemens-star-small.npz.bz2"
 DEMOS = int(os.environ.get("EDGE_TEST_DEMOS", "3"))
 """Demos in a row; the middle one is killed."""
-
-
-class Demo:
-    """One run of the command."""
-
-    def __init__(self, folder: Path, *options: str) -> None:
-        self.folder = folder
-        self.json = folder / "numbers.json"
-        command = [sys.executable, "-m", "edge", "demo", "ptycho", "--output", str(folder), "--json", str(self.json)]
-        self.process = subprocess.Popen(
-            [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
-        self.family: dict[int, str] = {}
-
-    def server(self) -> int:
-        """The process id of its Triton, once it has one."""
-        found: list[int] = []
-
-        def look() -> bool:
-            assert self.process.poll() is None, self.process.communicate()
-            self.family |= descendants(self.process.pid)
-            found[:] = [pid for pid, name in descendants(self.process.pid).items() if name == "tritonserver"]
-            return bool(found)
-
-        wait_until(look, "the start of Triton", 60)
-        return found[0]
-
-    def frames_flow(self) -> None:
-        """Return when frames are being inferred."""
-        log = self.folder / "serve.log"
-        wait_until(lambda: log.exists() and "expecting" in log.read_text(), "the start of the series", 90)
-        self.family |= descendants(self.process.pid)
-
-    def published(self) -> float:
-        """Results published so far, as /metrics tells."""
-        address = re.search(r"metrics (http://\S+)", (self.folder / "serve.log").read_text())
-        assert address is not None
-        text = urllib.request.urlopen(address[1], timeout=5).read().decode()
-        found = re.search(r'edge_frames_settled_total{outcome="published".*} (\S+)', text)
-        return float(found[1]) if found else 0.0
-
-    def finish(self) -> tuple[int, str, str]:
-        """Exit code, standard output and standard error."""
-        out, err = self.process.communicate(timeout=180)
-        return self.process.returncode, out, err
-
-    def nothing_is_left(self) -> None:
-        wait_until(lambda: not any(map(alive, self.family)), f"the end of {self.family}")
-        for pid in (self.process.pid, *self.family):
-            wait_until(lambda pid=pid: not shared_memory(pid), "the removal of shared memory")
-
-
-def listening() -> set[int]:
-    """TCP ports on which this machine listens."""
-    ports = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        for line in Path(table).read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == "0A":
-                ports.add(int(fields[1].rpartition(":")[2], 16))
-    return ports
 
 
 def test_a_simulated_scan_becomes_a_picture(tmp_path):

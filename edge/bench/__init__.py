@@ -1,0 +1,1 @@
+"""Measures what the product promises, on the machine where it will run."""

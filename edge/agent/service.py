@@ -111,15 +111,19 @@ class AgentService:
             return self._do(lambda: self._agent.abandon(taken))
 
     def close(self) -> None:
-        """End both threads; what waits gets ServiceClosed. Takes `CLOSE_S` at most, however long the agent thinks."""
+        """Finish what was asked for (the last observation is taken), stop learning, and end both threads.
+
+        Takes `CLOSE_S` at most, however long the agent thinks; what then still waits gets ServiceClosed.
+        """
         with self._lock:
             self._closed = True
         self._stop.set()
-        for pool in (self._thinking, self._learning):
-            pool.shutdown(wait=False, cancel_futures=True)
+        self._learning.shutdown(wait=False, cancel_futures=True)
         with self._lock:
-            running = set(self._jobs)
-        if wait(running, CLOSE_S).not_done:
+            left = set(self._jobs)
+        unfinished = wait(left, CLOSE_S).not_done
+        self._thinking.shutdown(wait=False, cancel_futures=True)
+        if unfinished:
             LOG.warning("the agent still thinks after %g s; its thread is left to end by itself", CLOSE_S)
             return
         self._thinking.shutdown()

@@ -14,6 +14,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from bluesky.callbacks.buffer import BufferingWrapper
 from bluesky.callbacks.json_writer import JSONLinesWriter
 from threadpoolctl import threadpool_limits
 
@@ -115,12 +116,15 @@ def _run(
     devices: Beamline, options: Options, number: int, points: int, pauser: Pauser, services: list[AgentService]
 ) -> Run:
     documents = Documents()
-    writer = JSONLinesWriter(str(options.folder), f"run-{number}.jsonl")
+    writer = BufferingWrapper(JSONLinesWriter(str(options.folder), f"run-{number}.jsonl"))
     agent = adaptive_agent(points, options.seed + number)
     with AgentService(agent) as service:
         services.append(service)
         plan = devices.plan(service, points, {"purpose": "bench pause"})
-        pauser.run(lambda: devices.engine(plan, [writer, documents]))
+        try:
+            pauser.run(lambda: devices.engine(plan, [writer, documents]))
+        finally:
+            writer.shutdown()
     return checked(documents, agent.observations, points, devices.detector.series)
 
 

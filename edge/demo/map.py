@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from bluesky import RunEngine
+from bluesky.callbacks.buffer import BufferingWrapper
 from bluesky.callbacks.json_writer import JSONLinesWriter
 from bluesky.plan_stubs import mv
 from threadpoolctl import threadpool_limits
@@ -159,17 +160,21 @@ class Beamline:
 
         with AgentService(agent) as service:
             self._run(mv(*(part for motor in self.motors for part in (motor, 0.0))))
-            self._run(self.plan(service, points, {"strategy": strategy}), told)
-            return MapScan(
-                strategy=strategy,
-                observations=agent.observations,
-                path=np.array(progress.positions).reshape(-1, len(SPACE.axes)),
-                times_s=np.array(progress.times_s) - progress.start_s,
-                exit_status=progress.stop["exit_status"],
-                series=self.detector.series,
-                suggest_ms=service.suggest_ms,
-                rejected=progress.stop["num_events"].get("rejected", 0),
-            )
+            documents = BufferingWrapper(told)  # a disk or a terminal must not keep the RunEngine waiting
+            try:
+                self._run(self.plan(service, points, {"strategy": strategy}), documents)
+            finally:
+                documents.shutdown()
+        return MapScan(
+            strategy=strategy,
+            observations=agent.observations,
+            path=np.array(progress.positions).reshape(-1, len(SPACE.axes)),
+            times_s=np.array(progress.times_s) - progress.start_s,
+            exit_status=progress.stop["exit_status"],
+            series=self.detector.series,
+            suggest_ms=service.suggest_ms,
+            rejected=progress.stop["num_events"].get("rejected", 0),
+        )
 
     def _run(self, plan: Any, *subscribers: Callable[[str, Mapping[str, Any]], None]) -> None:
         try:

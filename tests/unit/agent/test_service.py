@@ -5,6 +5,7 @@ from concurrent.futures import Future
 import pytest
 
 from edge.agent import service as module
+from edge.agent.messages import Observation
 from edge.agent.optimizer import GaussianProcessAgent
 from edge.agent.options import Options
 from edge.agent.path import PathAgent
@@ -165,6 +166,22 @@ def test_close_stops_training_and_tells_those_who_wait():
     for call in (lambda: service.request("k"), lambda: service.ingest([]), lambda: service.abandon([])):
         with pytest.raises(RuntimeError, match="closed"):
             call()
+
+
+def test_close_lets_the_last_observation_be_taken():
+    agent = Gated()
+    service = AgentService(agent)
+    thought = service.request("k")
+    assert agent.thinking.wait(LONG)
+    taken = service.ingest([Observation("last", {"x": 0.5, "y": 0.5}, 1.0, 0.1)])
+    closing = threading.Thread(target=service.close)
+    closing.start()
+    while not service._closed:
+        pass
+    agent.go.set()
+    closing.join(LONG)
+    assert taken.result(LONG) is None and len(thought.result(LONG)) == 1
+    assert [one.id for one in agent.observations] == ["last"]
 
 
 def test_close_does_not_wait_for_an_agent_that_hangs(monkeypatch, caplog):

@@ -6,6 +6,7 @@ Afterwards the same plan measures the same sample along two paths that need no a
 """
 
 import json
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from bluesky import RunEngine
 from bluesky.callbacks.buffer import BufferingWrapper
 from bluesky.callbacks.json_writer import JSONLinesWriter
 from bluesky.plan_stubs import mv
+from bluesky.utils import RunEngineInterrupted
 from threadpoolctl import threadpool_limits
 
 from edge.agent.messages import Agent
@@ -178,10 +180,11 @@ class Beamline:
 
     def _run(self, plan: Any, *subscribers: Callable[[str, Mapping[str, Any]], None]) -> None:
         try:
-            self.engine(plan, *subscribers)
-        except KeyboardInterrupt:
+            with _pause_at_interrupt(self.engine):
+                self.engine(plan, *subscribers)
+        except RunEngineInterrupted:
             self.engine.abort("interrupted")
-            raise
+            raise KeyboardInterrupt from None
 
 
 def run(
@@ -239,6 +242,16 @@ def adaptive_agent(points: int, seed: int) -> GaussianProcessAgent:
     """What chooses `points` points; for an `AgentService`, which trains it in a thread of its own."""
     options = AgentOptions(exposure_s=EXPOSURE.duration_s, points=points, training="deferred")
     return GaussianProcessAgent(SPACE, seed=seed, options=options)
+
+
+@contextmanager
+def _pause_at_interrupt(engine: RunEngine) -> Iterator[None]:
+    """Ctrl-C pauses the plan, so that it can be aborted in order: an exception would tear the RunEngine apart."""
+    before = signal.signal(signal.SIGINT, lambda *_: engine.request_pause(False))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -92,3 +92,18 @@ def test_triton_killed_in_the_middle_of_a_map_costs_no_point(tmp_path):
     assert numbers["ledger_complete"] is True
     assert "inference server lost" in demo.log()
     demo.nothing_is_left()
+
+
+def test_ctrl_c_ends_the_run_in_order(tmp_path):
+    demo = Demo(tmp_path, "--points", "200", name="map")
+    demo.server()
+    demo.frames_flow()
+    wait_until(lambda: demo.published() > 3 * FRAMES_A_POINT, "the third point")
+    demo.process.send_signal(signal.SIGINT)
+    code, _, err = demo.finish()
+    assert code == 1, err
+    assert "Aborted!" in err
+    stop = json.loads(next(tmp_path.rglob("adaptive.jsonl")).read_text().splitlines()[-1])
+    assert (stop["name"], stop["doc"]["exit_status"]) == ("stop", "abort")
+    assert "on peaks: complete" in demo.log()  # the account knows how many images were triggered
+    demo.nothing_is_left()

@@ -60,7 +60,9 @@ def map_(seed: int, points: int, output: Path, json_file: Path | None, **options
     if not console.is_terminal:
         console.print()  # the bars end without a line break there
     outcome = mapreport.numbers(judged)
-    mapreport.write_picture(output / "map.png", truth, judged, f"simulated sample {seed}: Bragg intensity per monitor")
+    mapreport.write_picture(
+        output / "map.png", truth, judged, f"simulated sample {seed}: Bragg photons per monitor count"
+    )
     Console().print(mapreport.table(outcome))
     if json_file:
         write_json(json_file, outcome)

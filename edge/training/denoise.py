@@ -19,8 +19,7 @@ from edge.physics.probe import load_probe
 from edge.training.denoise_frames import Batch, draw, pictures
 from edge.training.denoise_network import DenoisedImage, DenoiseNet, expected, features
 from edge.training.export import export
-from edge.training.fit import Schedule
-from edge.training.loop import Step, optimise, pixels_of, run_body, turned
+from edge.training.loop import Schedule, Step, optimise, pixels_of, run_body, turned
 from edge.training.network import parameters
 from edge.training.peaks import canary_frames
 from edge.training.pixels import Served

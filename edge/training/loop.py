@@ -13,13 +13,22 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edge.models.spec import SENTINELS
-from edge.training.fit import Schedule, rate
 from edge.training.network import averaged
 from edge.training.pixels import Pixels, cleaned
 
 Net = TypeVar("Net", bound=nn.Module)
 REPORT_EVERY = 50
 CHUNK = 64
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """`seconds` is wall-clock time: on a slower machine the same command trains less, and never longer."""
+
+    seconds: float
+    batch: int = 32
+    peak_rate: float = 2e-3
+    weight_decay: float = 1e-3
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,12 @@ def optimise(
             report(Step(min(done, 1.0), steps, *(float(value) for value in np.mean(recent, axis=0))))
             recent.clear()
     return mean.eval()
+
+
+def rate(done: float) -> float:
+    """Share of the peak learning rate: a short rise, then half a cosine down to nothing."""
+    rise = 0.03
+    return done / rise if done < rise else 0.5 * (1 + float(np.cos(np.pi * (done - rise) / (1 - rise))))
 
 
 def run_body(body: nn.Module, seen: Tensor) -> Tensor:

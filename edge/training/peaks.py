@@ -16,8 +16,7 @@ from edge.inference.canary import as_bytes, write_canary
 from edge.models.peaks import SPEC, THRESHOLD
 from edge.physics.spots import Kind, random_spots
 from edge.training.export import export
-from edge.training.fit import Schedule
-from edge.training.loop import Step, optimise, pixels_of, run_body, turned
+from edge.training.loop import Schedule, Step, optimise, pixels_of, run_body, turned
 from edge.training.network import parameters
 from edge.training.peak_frames import SPOT, UNSURE, PeakSet, peak_set
 from edge.training.peak_network import PeakList, PeakNet, features

@@ -20,8 +20,9 @@ from edge.models.ptycho import CROP_PX, FRAME_PX, SPEC
 from edge.physics.probe import flux, save_probe
 from edge.scanfiles import Scan, ScanFileError, open_scan
 from edge.training.export import export
-from edge.training.fit import Schedule, Step, fit
+from edge.training.fit import fit
 from edge.training.frames import TrainingSet, patch_weight, simulated_set
+from edge.training.loop import Schedule, Step
 from edge.training.network import ServedNet, parameters
 from edge.training.scan_probe import ScanError, pixel_positions, scan_probe
 from edge.training.split import TEST_FRACTION, block_split, fingerprint
@@ -58,7 +59,7 @@ def train(scan: Scan, recipe: Recipe, out: Path, progress: Progress) -> list[Ste
 
     def hear(step: Step) -> None:
         steps.append(step)
-        progress.update(task, completed=step.done, description=f"training, phase error {step.phase_l1_rad:.3f} rad")
+        progress.update(task, completed=step.done, description=f"training, phase error {step.figure:.3f} rad")
 
     net = fit(data, patch_weight(modes), Schedule(60 * recipe.minutes), recipe.seed, hear)
     progress.update(task, completed=1.0)
@@ -116,8 +117,8 @@ def draw_curve(steps: list[Step], path: Path) -> None:
     from matplotlib.figure import Figure
 
     axes = (figure := Figure(figsize=(6, 4), layout="constrained")).subplots()
-    axes.plot([step.steps for step in steps], [step.phase_l1_rad for step in steps], label="phase, rad")
-    axes.plot([step.steps for step in steps], [step.amplitude_l1 for step in steps], label="amplitude")
+    axes.plot([step.steps for step in steps], [step.figure for step in steps], label="phase, rad")
+    axes.plot([step.steps for step in steps], [step.loss for step in steps], label="loss")
     axes.set(xlabel="steps", ylabel="probe-weighted error on simulated frames", yscale="log")
     axes.legend()
     figure.savefig(path)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -94,3 +95,14 @@ def serve(triton: None, server_cache: Path, tiny_models: Path) -> Serve:
                 yield Serving(supervisor, events, namespace, arena)
 
     return start
+
+
+@pytest.fixture
+def libertem() -> ModuleType:
+    """LiberTEM's SIMPLON v1 client and simulator. It reads neither uncompressed images nor headers of 9 parts."""
+    try:
+        import libertem_dectris
+    except ImportError:
+        message = "libertem-dectris is not installed; the extra `test` has it"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    return libertem_dectris

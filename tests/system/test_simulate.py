@@ -1,7 +1,6 @@
 """The simulated detector as its clients meet it: real HTTP, real sockets, third-party readers, the real command."""
 
 import json
-import os
 import re
 import signal
 import socket
@@ -28,8 +27,8 @@ from edge.simulate.server import MAX_BODY_BYTES, MAX_CONNECTIONS
 from edge.simulate.simulator import HIGH_WATER_MARK, Addresses, Options, running
 from streams import sockets
 from streams.codecs import DECODERS
-from streams.codecs.compression import decompress_into
 from streams.messages import Frame, Message, SeriesEnd, SeriesStart
+from tests.decoded import pixels
 from tests.system.witness import eventually
 
 PATIENCE_S = 30.0
@@ -87,13 +86,6 @@ def simulator(scene: Scene = SCENE, **options: Any) -> Iterator[tuple[Client, Ad
             yield client, addresses
         finally:
             client.http.close()
-
-
-def pixels(frame: Frame) -> np.ndarray[Any, Any]:
-    dtype = np.dtype(frame.dtype)
-    out = np.zeros(frame.shape[0] * frame.shape[1] * dtype.itemsize, np.uint8)
-    decompress_into(frame, out)
-    return out.view(dtype.newbyteorder("<")).reshape(frame.shape)
 
 
 class Receiver:
@@ -157,16 +149,6 @@ def test_a_series_is_streamed_and_written_as_it_was_triggered(protocol: str, tmp
         written = master["entry/data/data_000001"]
         assert isinstance(written, h5py.Dataset)
         np.testing.assert_array_equal(written[:], [image_of(number) for number in range(6)])
-
-
-@pytest.fixture
-def libertem() -> ModuleType:
-    try:
-        import libertem_dectris
-    except ImportError:
-        message = "libertem-dectris is not installed; the extra `test` has it"
-        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
-    return libertem_dectris
 
 
 @pytest.mark.parametrize("compression", ["bslz4", "lz4"])

@@ -1,7 +1,6 @@
 """The wire, on real sockets: strict third-party peers both ways, and the `replay` command as users run it."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -12,38 +11,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import pytest
 
 from streams import sockets
 from streams.codecs import DECODERS
-from streams.codecs.compression import decompress_into
 from streams.messages import Acquisition, Compression, Frame, Message, SeriesEnd, SeriesStart
 from streams.simulator import Sender, Simulation
+from tests.decoded import pixels
 
 PATIENCE_MS = 20_000
 SHAPE = (96, 160)  # not square: a swapped shape must not pass
 IMAGES = np.random.default_rng(0).poisson(3, (20, *SHAPE))
-
-
-@pytest.fixture
-def libertem() -> ModuleType:
-    """LiberTEM's SIMPLON v1 client and simulator. It reads neither uncompressed images nor headers of 9 parts."""
-    try:
-        import libertem_dectris
-    except ImportError:
-        message = "libertem-dectris is not installed; the extra `test` has it"
-        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
-    return libertem_dectris
-
-
-def pixels(frame: Frame) -> np.ndarray[Any, Any]:
-    dtype = np.dtype(frame.dtype)
-    out = np.zeros(frame.shape[0] * frame.shape[1] * dtype.itemsize, np.uint8)
-    decompress_into(frame, out)
-    return out.view(dtype.newbyteorder("<")).reshape(frame.shape)
 
 
 def receive(address: str, protocol: str) -> list[Message]:

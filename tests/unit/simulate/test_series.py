@@ -7,7 +7,8 @@ from edge.simulate.faults import Orders
 from edge.simulate.halt import Halt
 from edge.simulate.series import Plan, open_series
 from streams.messages import Acquisition, CodecError, Frame, SeriesEnd, SeriesStart
-from tests.unit.simulate.worlds import SHAPE, Receiver, pixels, surroundings
+from tests.decoded import pixels
+from tests.unit.simulate.worlds import SHAPE, Receiver, surroundings
 
 
 def plan(images=3, **changes):

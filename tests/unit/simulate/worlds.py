@@ -8,7 +8,6 @@ from edge.simulate.beamline import beamline
 from edge.simulate.scene import Scene
 from edge.simulate.series import Surroundings
 from streams.codecs import DECODERS
-from streams.codecs.compression import decompress_into
 
 SHAPE = (24, 36)
 
@@ -29,12 +28,6 @@ class Receiver:
     def decoded(self, protocol="stream-v2"):
         decoder = DECODERS[protocol]("detector")
         return [message for parts in self.messages for message in decoder.decode(parts, 1)]
-
-
-def pixels(frame):
-    out = np.zeros(SHAPE[0] * SHAPE[1] * 2, np.uint8)
-    decompress_into(frame, out)
-    return out.view("<u2").reshape(SHAPE)
 
 
 def noisy(x, y, exposure_s, beam, rng):

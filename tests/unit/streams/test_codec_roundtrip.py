@@ -10,9 +10,9 @@ from hypothesis.extra import numpy as hnp
 
 from edge.scanfiles import open_scan
 from streams.codecs import DECODERS, DEFAULT_PORTS, ENCODERS
-from streams.codecs.compression import decompress_into
 from streams.messages import Acquisition, CodecError, Compression, Frame, SeriesEnd, SeriesStart
 from tests.data import measured_data
+from tests.decoded import pixels
 
 CARRIED = {
     "simplon-v1": [Compression.NONE, Compression.LZ4_BLOCK, Compression.BSLZ4],
@@ -43,13 +43,6 @@ def acquisition(shape, dtype, compression, user_data=None):
         compression=compression,
         user_data=user_data,
     )
-
-
-def pixels(frame):
-    dtype = np.dtype(frame.dtype)
-    out = np.zeros(frame.shape[0] * frame.shape[1] * dtype.itemsize, np.uint8)
-    decompress_into(frame, out)
-    return out.view(dtype.newbyteorder("<")).reshape(frame.shape)
 
 
 def test_every_protocol_can_be_read_and_spoken():

@@ -8,10 +8,11 @@ import lz4.block
 import numpy as np
 import pytest
 
-from streams.codecs.compression import compress, decompress_into
+from streams.codecs.compression import compress
 from streams.codecs.simplon_v1 import SimplonV1Decoder
 from streams.codecs.simplon_v1_encoder import SimplonV1Encoder
 from streams.messages import Acquisition, CodecError, Compression, Frame, SeriesEnd, SeriesStart
+from tests.decoded import pixels
 
 NOW = 1_700_000_000_000_000_000
 IMAGE = (np.arange(96 * 160) % 60_000).astype("<u2").reshape(96, 160)  # 160 wide, 96 high
@@ -74,12 +75,6 @@ def image(image=IMAGE, encoding="<", frame=0, series=4, blob=None, **changes):
 
 def end(series=4):
     return [as_json(htype="dseries_end-1.0", series=series)]
-
-
-def pixels(frame):
-    out = np.zeros(frame.shape[0] * frame.shape[1] * np.dtype(frame.dtype).itemsize, np.uint8)
-    decompress_into(frame, out)
-    return out.view(np.dtype(frame.dtype).newbyteorder("<")).reshape(frame.shape)
 
 
 def refused(parts, decoder=None):

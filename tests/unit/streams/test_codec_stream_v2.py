@@ -9,10 +9,11 @@ import pytest
 from cbor2 import CBORTag
 from dectris.compression import decompress as dectris_decompress
 
-from streams.codecs.compression import compress, decompress_into
+from streams.codecs.compression import compress
 from streams.codecs.stream_v2 import StreamV2Decoder
 from streams.codecs.stream_v2_encoder import StreamV2Encoder
 from streams.messages import Acquisition, CodecError, Compression, Frame, SeriesEnd, SeriesStart
+from tests.decoded import pixels
 
 NOW = 1_700_000_000_000_000_000
 IMAGE = (np.arange(96 * 160) % 60_000).astype("<u2").reshape(96, 160)
@@ -68,12 +69,6 @@ def wire(document, magic=True):
 
 def without(document, key):
     return {name: value for name, value in document.items() if name != key}
-
-
-def pixels(frame):
-    out = np.zeros(frame.shape[0] * frame.shape[1] * np.dtype(frame.dtype).itemsize, np.uint8)
-    decompress_into(frame, out)
-    return out.view(np.dtype(frame.dtype).newbyteorder("<")).reshape(frame.shape)
 
 
 def refused(parts, decoder=None):

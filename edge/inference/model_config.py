@@ -4,7 +4,7 @@ https://github.com/triton-inference-server/server/blob/main/docs/user_guide/mode
 
 There is no `dynamic_batching` on purpose. The router has batched already. And Triton's batcher loses wake-ups (2.51): a
 request that arrives while the one before it is being answered is now and then noticed only by the batcher's 500 ms
-timer, about one in a hundred for a model that takes 10 ms. The price is its bounded queue, which no other scheduler
+timer. The price is its bounded queue, which no other scheduler
 offers: how many requests may wait is bounded by who sends them (`requests_in_flight` of a route).
 """
 

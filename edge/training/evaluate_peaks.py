@@ -189,4 +189,4 @@ def _seen(frame: SpotFrame) -> tuple[Float, Float]:
 
 
 def _percentiles(errors: Float) -> str:
-    return "/".join(f"{value:.3f}" for value in np.percentile(errors, [50, 75, 95])) if len(errors) else ""
+    return "/".join(f"{value:.2g}" for value in np.percentile(errors, [50, 75, 95])) if len(errors) else ""

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -52,11 +53,20 @@ def median_ms(run: Run, image: NDArray[Any], times: int = 20) -> float:
 
 
 def show(title: str, rows: Rows) -> None:
-    """Prints `rows`, which have the same keys, as a table."""
-    table = Table(*rows[0], title=title, title_justify="left")
-    for row in rows:
-        table.add_row(*(value if isinstance(value, str) else f"{value:.4g}" for value in row.values()))
+    """Prints `rows`, which have the same keys, as a table; on a narrow screen headings break, numbers never do."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    cells = [[_shown(value) for value in row.values()] for row in rows]
+    for at, heading in enumerate(rows[0]):
+        table.add_column(heading, min_width=max(len(row[at]) for row in cells))
+    for row in cells:
+        table.add_row(*row)
     Console().print(table)
+
+
+def _shown(value: str | float) -> str:
+    if isinstance(value, str | int):
+        return str(value)
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
 def keep(path: Path, tables: Mapping[str, Rows]) -> None:

@@ -1,6 +1,7 @@
 """The result stream over real sockets: nobody misses the first frame, and nothing comes twice."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,7 +14,7 @@ from edge.pipeline.control import Control
 from edge.pipeline.sinks import ResultSink
 from streams.codecs import handshake
 from streams.codecs.results import Result, SeriesEnded, describe
-from streams.sockets import Poller, WakeUp, context, publish, router
+from streams.sockets import Poller, Socket, SocketError, WakeUp, context, publish, router
 from streams.subscriber import NoAnswer, Subscriber
 
 
@@ -26,6 +27,18 @@ def ended(route: str = "ptycho") -> SeriesEnded:
     return SeriesEnded("det", "u", 1, route, "", 0, 0, "end", "complete", {}, {}, {})
 
 
+def bind_when_free(socket: Socket, address: str) -> str:
+    """ZeroMQ frees the port of a closed socket from a thread of its own, a moment after `close`."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return socket.bind(address)
+        except SocketError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
 class Sender:
     """A `ResultSink` that answers its handshake from a thread, as the serving loop does."""
 
@@ -34,8 +47,8 @@ class Sender:
     ) -> None:
         self.pub, self.ask = publish(ctx), router(ctx)
         address, ask_address = addresses or (f"tcp://{host}:*", f"tcp://{host}:*")
-        address = self.pub.bind(address)
-        self.address = self.ask.bind(ask_address)
+        address = bind_when_free(self.pub, address)
+        self.address = bind_when_free(self.ask, ask_address)
         self.sink = ResultSink(self.pub, self.ask, address, origin, ["ptycho", "peaks"], replay_bytes)
         self.understood: list[bool] = []
         self._jobs: list = []

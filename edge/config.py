@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from edge.models.registry import MODELS
+from streams.codecs import DECODERS
+from streams.sockets import Pattern
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=86400)]
@@ -23,9 +25,10 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where frames come from."""
 
     name: Name
-    protocol: Literal["simplon-v1", "stream-v2"]
+    protocol: str
     address: str
     bind: bool = False
+    socket: Pattern = "pull"
     memory_mib: Mebibytes = 256
 
 
@@ -118,6 +121,10 @@ def parse(plain: dict[str, Any]) -> Config:
     _check_names("route", [route.name for route in config.route])
     for source in config.source:
         check_address(source.address, f"source {source.name!r}: address")
+        if source.protocol not in DECODERS:
+            raise ConfigError(
+                f"source {source.name!r}: no protocol {source.protocol!r}; there are {', '.join(DECODERS)}"
+            )
         if not source.bind and "*" in source.address:
             raise ConfigError(f"source {source.name!r}: cannot connect to {source.address!r}; name host and port")
     addresses = [source.address for source in config.source]

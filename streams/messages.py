@@ -27,8 +27,18 @@ class Compression(StrEnum):
     BSZSTD = "bszstd"  # the same framing with Zstandard blocks
 
 
+class EncodedArray(msgspec.Struct, frozen=True, gc=False):
+    """A two-dimensional array that a header carries, still encoded (`streams.codecs.compression.read_array`)."""
+
+    shape: tuple[int, int]  # (rows, columns)
+    dtype: str  # numpy type with byte order as on the wire: "<u4", "<f4"
+    compression: Compression
+    blob: Part
+    strides: tuple[int, int] | None = None  # as in `Frame`
+
+
 class SeriesStart(msgspec.Struct, frozen=True, gc=False):
-    """The detector was armed."""
+    """A series begins: the detector was armed, or a stream without series was met or went on anew."""
 
     source: str
     series_uid: str
@@ -39,6 +49,9 @@ class SeriesStart(msgspec.Struct, frozen=True, gc=False):
     dtype: str | None = None  # numpy name, e.g. "uint16"
     header: Mapping[str, Any] = {}  # the detector's own words, plain types only
     user_data: Any = None
+    first_image: int = 0  # its images are first_image, first_image + 1, ...: pulse ids do not begin at 0
+    pixel_mask: Mapping[str, EncodedArray] = {}  # by channel; uint32, 0: a good pixel
+    flatfield: Mapping[str, EncodedArray] = {}  # by channel; float32 factors
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
@@ -54,7 +67,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     compression: Compression
     blob: Part
     user_data: Any = None  # whatever rode along, e.g. {"position": {"row": 1.5, "col": 2.0}}
-    column_major: bool = False  # pixels are stored column by column (CBOR tag 1040)
+    strides: tuple[int, int] | None = None  # bytes to the next row and column of the decoded pixels; None: row by row
 
     @property
     def key(self) -> tuple[str, str, int, str]:
@@ -96,6 +109,10 @@ class Decoder(Protocol):
         """
         ...
 
+    def closed(self, series_uid: str) -> None:
+        """The ledger closed this series. In a stream that has no series, what comes next begins another."""
+        ...
+
 
 class Acquisition(msgspec.Struct, frozen=True):
     """What a detector knows when it is armed: all an encoder needs to announce a series."""
@@ -111,17 +128,26 @@ class Acquisition(msgspec.Struct, frozen=True):
     frame_time_s: float = 0.01
     user_data: Any = None  # plain types; travels in the start message
     triggers: int = 1  # each exposes images / triggers
+    images_per_message: int = 1  # pulses of a train, where the protocol has trains
 
 
 class Encoder(Protocol):
     """Messages to bytes for one series, as a detector of the protocol sends them."""
+
+    @property
+    def images_per_message(self) -> int:
+        """1, or the pulses of a train."""
+        ...
 
     def start(self) -> list[list[Part]]:
         """Multipart messages that open the series."""
         ...
 
     def image(self, image_id: int, images: Mapping[str, Any], user_data: Any = None) -> list[Part]:
-        """One exposure: an array [height, width] per channel."""
+        """One message: an array per channel, [height, width], or [images_per_message, height, width] of a train.
+
+        `image_id` is that of its (first) image.
+        """
         ...
 
     def end(self) -> list[list[Part]]:

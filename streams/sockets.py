@@ -6,9 +6,10 @@ memory views instead of copies, and turn errno into a sentence.
 
 import errno
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import zmq
 
@@ -16,6 +17,9 @@ from streams.codecs.handshake import MAX_REQUEST_BYTES
 from streams.messages import Part
 
 Context: TypeAlias = "zmq.Context[zmq.Socket[bytes]]"
+
+Pattern: TypeAlias = Literal["pull", "sub", "req"]
+"""How we listen to a source: PULL from its PUSH, SUB to its PUB, REQ to its REP."""
 
 MAX_PART_BYTES = 512 * 1024 * 1024
 """A larger part makes ZeroMQ drop that connection. It has no limit for the parts of one message together: a peer that
@@ -135,6 +139,65 @@ def dealer(ctx: Context, high_water_mark: int = 500) -> Socket:
     return Socket(ctx, zmq.DEALER, high_water_mark)
 
 
+class Receiving(Protocol):
+    """Where the messages of a source arrive."""
+
+    zmq: Any
+
+    def bind(self, address: str) -> str: ...
+
+    def connect(self, address: str) -> None: ...
+
+    def receive(self, timeout_ms: int = 0) -> list[memoryview] | None:
+        """One message whole; None where none came within `timeout_ms`."""
+        ...
+
+
+class Asking:
+    """A REQ socket that asks for the next message, one at a time: the default pattern of the Karabo bridge.
+
+    REQ alternates strictly, so what was asked for is not asked for again: a slow server is waited for. When the server
+    went away with a question, ZeroMQ lets us ask its successor (REQ_RELAXED) after `RETRY_S`.
+    """
+
+    QUESTION = b"next"
+    RETRY_S = 5.0
+
+    def __init__(self, ctx: Context) -> None:
+        self._socket = Socket(ctx, zmq.REQ, 1)
+        self.zmq = self._socket.zmq
+        self.zmq.req_relaxed = self.zmq.req_correlate = 1
+        self._asked_at: float | None = None
+
+    def bind(self, address: str) -> str:
+        return self._socket.bind(address)
+
+    def connect(self, address: str) -> None:
+        """Connect and ask for the first message."""
+        self._socket.connect(address)
+        self._ask()
+
+    def receive(self, timeout_ms: int = 0) -> list[memoryview] | None:
+        """The answer, after which the next question is on its way; None where none came within `timeout_ms`."""
+        parts = self._socket.receive(timeout_ms)
+        if parts is not None or self._asked_at is None or time.monotonic() - self._asked_at > self.RETRY_S:
+            self._ask()
+        return parts
+
+    def close(self, linger_ms: int = 0) -> None:
+        self._socket.close(linger_ms)
+
+    def _ask(self) -> None:
+        self._asked_at = time.monotonic() if self._socket.send([self.QUESTION]) else None
+
+
+def source(ctx: Context, pattern: Pattern) -> Receiving:
+    """Where the messages of a source arrive, by the pattern in which it sends."""
+    if pattern == "req":
+        return Asking(ctx)
+    return pull(ctx) if pattern == "pull" else subscribe(ctx, [b""], 64)
+
+
 class WakeUp:
     """Lets other threads wake a poller: an eventfd, since a zmq socket may be used by one thread only."""
 
@@ -162,7 +225,7 @@ class Poller:
     def __init__(self) -> None:
         self._poller = zmq.Poller()
 
-    def watch(self, what: Socket | WakeUp, wanted: bool = True) -> None:
+    def watch(self, what: Receiving | WakeUp, wanted: bool = True) -> None:
         """Start or stop waiting for messages on `what`."""
         key: Any = what.fd if isinstance(what, WakeUp) else what.zmq
         if wanted:

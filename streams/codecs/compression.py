@@ -31,7 +31,7 @@ from dectris.compression import decompress as dectris_decompress
 from numpy.typing import NDArray
 
 from streams.codecs.limits import ITEMSIZES, check_raw, image_bytes
-from streams.messages import CodecError, Compression, Frame, Part
+from streams.messages import CodecError, Compression, EncodedArray, Frame, Part
 
 BLOCK_BYTES = 8192
 """Bitshuffle's default block, which detectors use and some readers assume without looking."""
@@ -44,6 +44,9 @@ MAX_BLOCK_BYTES = 1 << 30
 
 MAX_LZ4_RATIO = 255
 """An LZ4 block cannot expand further: each byte adds at most 255 (LZ4 block format, "Matchlength")."""
+
+_BITS = {"<f4": "<u4", ">f4": ">u4"}
+"""Floating-point arrays of headers travel like unsigned integers of their size."""
 
 _LIBRARY_NAMES = {Compression.LZ4_HDF5: "lz4", Compression.BSLZ4: "bslz4", Compression.BSZSTD: "bszstd"}
 
@@ -62,15 +65,43 @@ def decompress_into(frame: Frame, out: NDArray[np.uint8]) -> None:
     if out.ndim != 1 or out.dtype != np.uint8 or out.size != total:
         raise ValueError(f"an image of {total} bytes does not go into {out.dtype}{list(out.shape)}")
     itemsize = ITEMSIZES[frame.dtype]
-    pixels = np.frombuffer(_decode(frame.blob, frame.compression, total, itemsize), np.uint8)
-    if frame.column_major:
-        height, width = frame.shape
-        kind = f"V{itemsize}"
-        out.view(kind).reshape(height, width)[...] = pixels.view(kind).reshape(width, height).T
+    if frame.compression is Compression.NONE and frame.strides is not None:
+        pixels = np.frombuffer(frame.blob, np.uint8)
     else:
+        pixels = np.frombuffer(_decode(frame.blob, frame.compression, total, itemsize), np.uint8)
+    if frame.strides is None:
         out[...] = pixels
+    else:
+        kind = f"V{itemsize}"
+        out.view(kind).reshape(frame.shape)[...] = _strided(pixels, frame.shape, kind, frame.strides)
     if frame.dtype[0] == ">":
         out.view(frame.dtype).byteswap(inplace=True)
+
+
+def read_array(array: EncodedArray) -> NDArray[Any]:
+    """Decode an array of a header: [rows, columns], native byte order, memory of its own.
+
+    Raises:
+        CodecError: the blob does not hold this array, or is larger than any detector's; nothing larger was allocated.
+    """
+    total = image_bytes(array.shape, _BITS.get(array.dtype, array.dtype))
+    out = np.empty(total, np.uint8)
+    dtype = _BITS.get(array.dtype, array.dtype)
+    decompress_into(
+        Frame("", "", 0, 0, "", array.shape, dtype, array.compression, array.blob, None, array.strides), out
+    )
+    return out.view(np.dtype(array.dtype).newbyteorder("=")).reshape(array.shape)
+
+
+def _strided(
+    pixels: NDArray[np.uint8], shape: tuple[int, int], kind: str, strides: tuple[int, int]
+) -> NDArray[np.void]:
+    """The image as it lies between other data: a view, after its last byte was found to be there."""
+    (height, width), (down, right) = shape, strides
+    reach = (height - 1) * down + (width - 1) * right + np.dtype(kind).itemsize
+    if down < 0 or right < 0 or reach > pixels.size:
+        raise CodecError("truncated", f"an image that reaches to byte {reach} came with {pixels.size}")
+    return np.ndarray(shape, kind, pixels, 0, strides)
 
 
 def _decode(blob: Part, compression: Compression, total: int, itemsize: int) -> Part:

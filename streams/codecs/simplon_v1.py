@@ -110,6 +110,9 @@ class SimplonV1Decoder:
             raise CodecError("unsupported", f"a message of type {head.htype[:40]}")
         return [self._late_configuration(parts, received_ns)]
 
+    def closed(self, series_uid: str) -> None:
+        """Nothing to forget: the detector numbers its series."""
+
     def _header(self, head: _Head, parts: Sequence[Part], received_ns: int) -> list[Message]:
         series_id = _identity(head.series, "series")
         if head.header_detail == "none":

@@ -24,6 +24,8 @@ class SimplonV1Encoder:
         ValueError: the protocol has no name for the compression, the pixel type or the channels.
     """
 
+    images_per_message = 1
+
     def __init__(self, acquisition: Acquisition) -> None:
         if acquisition.dtype not in _DTYPES:
             raise ValueError(f"simplon-v1 cannot send {acquisition.dtype}; it has {', '.join(_DTYPES)}")

@@ -63,6 +63,9 @@ class StreamV2Decoder:
             return [self._end(document)]
         raise CodecError("unsupported", f"a message of type {str(kind)[:40]}")
 
+    def closed(self, series_uid: str) -> None:
+        """Nothing to forget: the detector names its series."""
+
     def _start(self, document: dict[Any, Any], received_ns: int) -> SeriesStart:
         series_id = _count(document, "series_id")
         date = _untagged(document.get("arm_date"))
@@ -91,7 +94,7 @@ class StreamV2Decoder:
         user_data = cbor.plain(document.get("user_data"))
         frames: list[Message] = []
         for channel, array in data.items():
-            shape, column_major, dtype, compression, blob = _array(array)
+            shape, strides, dtype, compression, blob = _array(array)
             frames.append(
                 Frame(
                     self._source,
@@ -104,7 +107,7 @@ class StreamV2Decoder:
                     compression,
                     blob,
                     user_data,
-                    column_major,
+                    strides,
                 )
             )
         return frames
@@ -166,8 +169,8 @@ def _image_dtype(document: dict[Any, Any]) -> str | None:
     return value if isinstance(value, str) and value in _IMAGE_DTYPES else None
 
 
-def _array(value: Any) -> tuple[tuple[int, int], bool, str, Compression, memoryview]:
-    """Take an image apart: shape (height, width), whether column-major, type, compression, bytes."""
+def _array(value: Any) -> tuple[tuple[int, int], tuple[int, int] | None, str, Compression, memoryview]:
+    """Take an image apart: shape (height, width), strides where it is column-major, type, compression, bytes."""
     if not isinstance(value, cbor.Tag) or value.number not in (cbor.TAG_ROW_MAJOR, cbor.TAG_COLUMN_MAJOR):
         raise CodecError("malformed", "channel data is no multi-dimensional array")
     match value.value:
@@ -184,7 +187,10 @@ def _array(value: Any) -> tuple[tuple[int, int], bool, str, Compression, memoryv
     compression, blob = _bytes(content, ITEMSIZES[dtype])
     if compression is Compression.NONE:
         check_raw(len(blob), size)
-    return (height, width), value.number == cbor.TAG_COLUMN_MAJOR, dtype, compression, blob
+    strides = None
+    if value.number == cbor.TAG_COLUMN_MAJOR:
+        strides = (ITEMSIZES[dtype], height * ITEMSIZES[dtype])
+    return (height, width), strides, dtype, compression, blob
 
 
 def _bytes(content: Any, itemsize: int) -> tuple[Compression, memoryview]:

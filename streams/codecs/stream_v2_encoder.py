@@ -30,6 +30,8 @@ class StreamV2Encoder:
         ValueError: the protocol has no name for the compression or the pixel type.
     """
 
+    images_per_message = 1
+
     def __init__(self, acquisition: Acquisition) -> None:
         if acquisition.compression not in _ALGORITHMS:
             raise ValueError(f"stream-v2 cannot send {acquisition.compression}; it has {', '.join(_ALGORITHMS)}")

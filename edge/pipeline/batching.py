@@ -22,6 +22,7 @@ class Pending(msgspec.Struct, gc=False):
     position: dict[str, float] | None
     received_wall_ns: int
     received_ns: int  # monotonic
+    recovered: bool = False  # from a capture: it may have been inferred before
     attempts: int = 0  # of which the server did not survive, or may not have
     retried_since_ns: int = 0  # monotonic, of the present server; 0: never
 

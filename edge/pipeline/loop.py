@@ -209,6 +209,7 @@ class ServingLoop:
             published_ns=0,
             specs=tuple(describe(name, array, units[name]) for name, array in arrays.items()),
             position=frame.position,
+            recovered=frame.recovered,
         )
         self._sink.send(result, list(arrays.values()))
         latency_ns = time.monotonic_ns() - frame.received_ns

@@ -27,6 +27,7 @@ class Waiting(msgspec.Struct, gc=False):
     runners: list[RouteRunner]
     received_wall_ns: int
     received_ns: int
+    recovered: bool = False
 
 
 class Placement:
@@ -130,4 +131,5 @@ def _pending(waiting: Waiting, lane: Lane, slot: int) -> Pending:
         position=position_in(frame.user_data),
         received_wall_ns=waiting.received_wall_ns,
         received_ns=waiting.received_ns,
+        recovered=waiting.recovered,
     )

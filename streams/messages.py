@@ -24,6 +24,7 @@ class Compression(StrEnum):
     LZ4_BLOCK = "lz4-block"  # one raw LZ4 block without any header (SIMPLON v1 "lz4<")
     LZ4_HDF5 = "lz4-hdf5"  # HDF5 filter 32004 framing (Stream V2 "lz4")
     BSLZ4 = "bslz4"  # HDF5 filter 32008 framing, bitshuffle + LZ4
+    BSLZ4_BARE = "bslz4-bare"  # the same without its header, bytes of anything may follow (areaDetector)
     BSZSTD = "bszstd"  # the same framing with Zstandard blocks
 
 
@@ -83,14 +84,29 @@ class SeriesEnd(msgspec.Struct, frozen=True, gc=False):
     series_id: int
 
 
-Message: TypeAlias = SeriesStart | Frame | SeriesEnd
+class Absent(msgspec.Struct, frozen=True, gc=False):
+    """The sender says that there are no images with the ids `image_id` to before `image_id + count` in this channel.
+
+    They are not lost: a pulse went by at which the camera took none, or a train came of which no pulse was kept. Told
+    only of channels that are known, and of a series that is open: before its first image nobody waits for any.
+    """
+
+    source: str
+    series_uid: str
+    series_id: int
+    image_id: int
+    channel: str
+    count: int = 1
+
+
+Message: TypeAlias = SeriesStart | Frame | SeriesEnd | Absent
 
 
 class CodecError(ValueError):
     """A message that cannot be read. Counted by `reason`, logged with the detail, and dropped.
 
     `reason` is one of a few fixed words (it becomes a metric label): "truncated", "malformed",
-    "unsupported", "too_large", "unknown_series".
+    "unsupported", "too_large", "unknown_series", "corrupt" (bytes that are not those of their checksum).
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -129,6 +145,7 @@ class Acquisition(msgspec.Struct, frozen=True):
     user_data: Any = None  # plain types; travels in the start message
     triggers: int = 1  # each exposes images / triggers
     images_per_message: int = 1  # pulses of a train, where the protocol has trains
+    header_detail: str = "basic"  # "all", "basic" or "none", where the protocol has it
 
 
 class Encoder(Protocol):
@@ -146,7 +163,8 @@ class Encoder(Protocol):
     def image(self, image_id: int, images: Mapping[str, Any], user_data: Any = None) -> list[Part]:
         """One message: an array per channel, [height, width], or [images_per_message, height, width] of a train.
 
-        `image_id` is that of its (first) image.
+        `image_id` is that of its (first) image. No channel at all says that there is no image with these ids, where
+        the protocol has words for it (`streams.codecs.traits.Traits.empty`).
         """
         ...
 

@@ -13,8 +13,10 @@ class Route(msgspec.Struct, frozen=True):
     sources: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
 
+    def takes(self, source: str) -> bool:
+        """Whether frames of `source` may go this way: else the route has nothing to do with its series."""
+        return not self.sources or source in self.sources
+
     def wants(self, frame: Frame) -> bool:
         """Whether this route takes `frame`."""
-        return (not self.sources or frame.source in self.sources) and (
-            not self.channels or frame.channel in self.channels
-        )
+        return self.takes(frame.source) and (not self.channels or frame.channel in self.channels)

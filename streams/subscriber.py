@@ -14,14 +14,15 @@ from types import TracebackType
 import numpy as np
 
 from streams.codecs import handshake, results
-from streams.intervals import IntervalSet
+from streams.ledger.intervals import IntervalSet
 from streams.messages import CodecError
 from streams.sockets import Context, Socket, dealer, subscribe
 
 HELLO_INTERVAL_MS = 100
 REPLAY_TIMEOUT_MS = 2_000
 """Silence after which what is missing counts as lost."""
-SERIES_REMEMBERED = 64
+SERIES_REMEMBERED = 4096
+"""Series of which repeats are known, counted for each route and channel."""
 
 
 class NoAnswer(RuntimeError):
@@ -38,13 +39,22 @@ class Subscriber:
         ask_address: the handshake socket of the sender.
         routes: names; empty means every route that the sender has.
         timeout_s: how long to wait for the sender's first answer.
+        from_start: first what the sender published before, as far as it remembers.
 
     Raises:
         NoAnswer: the sender did not answer in time.
         ValueError: it has no such route.
     """
 
-    def __init__(self, ctx: Context, ask_address: str, routes: Sequence[str] = (), timeout_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        ask_address: str,
+        routes: Sequence[str] = (),
+        timeout_s: float = 10.0,
+        *,
+        from_start: bool = False,
+    ) -> None:
         self.lost = 0
         self.repeats = 0
         self.unreadable = 0
@@ -58,7 +68,7 @@ class Subscriber:
             welcome = self._hello(timeout_s)
             self.routes = _chosen(routes, welcome, ask_address)
             self._origin = welcome.origin
-            self._next = dict(welcome.next_seq)
+            self._next = dict.fromkeys(welcome.next_seq, 0) if from_start else dict(welcome.next_seq)
             self._results = self._subscribe(_reachable(welcome.publish, ask_address), timeout_s)
         except (NoAnswer, ValueError):
             self._ask.close()

@@ -8,7 +8,8 @@ lz4-hdf5   HDF5 filter 32004: u64 total bytes, u32 block bytes, then for each bl
 bslz4      HDF5 filter 32008: u64 total bytes, u32 block bytes, then for each block u32 length and the LZ4 block
            of bitshuffled elements; the last block is cut to a multiple of 8 elements, and the elements that
            remain follow as they are (SIMPLON "bs16-lz4<", Stream V2 "bslz4").
-bszstd     the same with Zstandard blocks.
+bslz4-bare bslz4 without its header, in blocks of the default size; bytes of anything may follow (areaDetector).
+bszstd     bslz4 with Zstandard blocks.
 
 Why these libraries: dectris-compression hands out bytes that must be copied to their place, and is yet faster
 than bitshuffle's C symbols decoding in place. bslz4, uint16, Poisson counts of mean 3, one core, milliseconds:
@@ -31,6 +32,7 @@ from dectris.compression import decompress as dectris_decompress
 from numpy.typing import NDArray
 
 from streams.codecs.limits import ITEMSIZES, check_raw, image_bytes
+from streams.codecs.lz4_blocks import shuffled_length
 from streams.messages import CodecError, Compression, EncodedArray, Frame, Part
 
 BLOCK_BYTES = 8192
@@ -45,10 +47,18 @@ MAX_BLOCK_BYTES = 1 << 30
 MAX_LZ4_RATIO = 255
 """An LZ4 block cannot expand further: each byte adds at most 255 (LZ4 block format, "Matchlength")."""
 
-_BITS = {"<f4": "<u4", ">f4": ">u4"}
+MAX_ZSTD_RATIO = 1 << 15
+"""Nor a Zstandard block: four bytes repeat one byte 128 KiB long (RFC 8878, 3.1.1.2)."""
+
+BITS = {f"{order}f{size}": f"{order}u{size}" for order in "<>" for size in (2, 4)}
 """Floating-point arrays of headers travel like unsigned integers of their size."""
 
-_LIBRARY_NAMES = {Compression.LZ4_HDF5: "lz4", Compression.BSLZ4: "bslz4", Compression.BSZSTD: "bszstd"}
+_LIBRARY_NAMES = {
+    Compression.LZ4_HDF5: "lz4",
+    Compression.BSLZ4: "bslz4",
+    Compression.BSLZ4_BARE: "bslz4",
+    Compression.BSZSTD: "bszstd",
+}
 
 
 def decompress_into(frame: Frame, out: NDArray[np.uint8]) -> None:
@@ -65,51 +75,68 @@ def decompress_into(frame: Frame, out: NDArray[np.uint8]) -> None:
     if out.ndim != 1 or out.dtype != np.uint8 or out.size != total:
         raise ValueError(f"an image of {total} bytes does not go into {out.dtype}{list(out.shape)}")
     itemsize = ITEMSIZES[frame.dtype]
-    if frame.compression is Compression.NONE and frame.strides is not None:
-        pixels = np.frombuffer(frame.blob, np.uint8)
-    else:
-        pixels = np.frombuffer(_decode(frame.blob, frame.compression, total, itemsize), np.uint8)
-    if frame.strides is None:
-        out[...] = pixels
-    else:
-        kind = f"V{itemsize}"
-        out.view(kind).reshape(frame.shape)[...] = _strided(pixels, frame.shape, kind, frame.strides)
-    if frame.dtype[0] == ">":
-        out.view(frame.dtype).byteswap(inplace=True)
+    _put(_decoded(frame, total, itemsize), frame.shape, frame.dtype, frame.strides, out)
 
 
 def read_array(array: EncodedArray) -> NDArray[Any]:
     """Decode an array of a header: [rows, columns], native byte order, memory of its own.
 
     Raises:
-        CodecError: the blob does not hold this array, or is larger than any detector's; nothing larger was allocated.
+        CodecError: the blob does not hold this array, or is larger than any detector's; what was allocated is no more
+            than the blob can hold.
     """
-    total = image_bytes(array.shape, _BITS.get(array.dtype, array.dtype))
+    dtype = BITS.get(array.dtype, array.dtype)
+    total = image_bytes(array.shape, dtype)
+    decoded = _decoded(array, total, ITEMSIZES[dtype])
     out = np.empty(total, np.uint8)
-    dtype = _BITS.get(array.dtype, array.dtype)
-    decompress_into(
-        Frame("", "", 0, 0, "", array.shape, dtype, array.compression, array.blob, None, array.strides), out
-    )
+    _put(decoded, array.shape, dtype, array.strides, out)
     return out.view(np.dtype(array.dtype).newbyteorder("=")).reshape(array.shape)
 
 
-def _strided(
-    pixels: NDArray[np.uint8], shape: tuple[int, int], kind: str, strides: tuple[int, int]
-) -> NDArray[np.void]:
-    """The image as it lies between other data: a view, after its last byte was found to be there."""
-    (height, width), (down, right) = shape, strides
-    reach = (height - 1) * down + (width - 1) * right + np.dtype(kind).itemsize
-    if down < 0 or right < 0 or reach > pixels.size:
-        raise CodecError("truncated", f"an image that reaches to byte {reach} came with {pixels.size}")
-    return np.ndarray(shape, kind, pixels, 0, strides)
+def _decoded(image: Frame | EncodedArray, total: int, itemsize: int) -> NDArray[np.uint8]:
+    """The bytes of an image of `total` bytes, or those among which it lies, reaching far enough."""
+    if image.strides is None:
+        return np.frombuffer(unpacked(image.blob, image.compression, total, itemsize), np.uint8)
+    if image.compression is Compression.NONE:
+        found = np.frombuffer(image.blob, np.uint8)
+    else:
+        found = np.frombuffer(unpacked(image.blob, image.compression, total, itemsize), np.uint8)
+    (height, width), (down, right) = image.shape, image.strides
+    reach = (height - 1) * down + (width - 1) * right + itemsize
+    if down < 0 or right < 0 or reach > found.size:
+        raise CodecError("truncated", f"an image that reaches to byte {reach} came with {found.size}")
+    return found
 
 
-def _decode(blob: Part, compression: Compression, total: int, itemsize: int) -> Part:
+def _put(
+    found: NDArray[np.uint8],
+    shape: tuple[int, int],
+    dtype: str,
+    strides: tuple[int, int] | None,
+    out: NDArray[np.uint8],
+) -> None:
+    """The image in `found`, row by row and little-endian, into `out`."""
+    if strides is None:
+        out[...] = found
+    else:
+        kind = f"V{ITEMSIZES[dtype]}"
+        out.view(kind).reshape(shape)[...] = np.ndarray(shape, kind, found, 0, strides)
+    if dtype[0] == ">":
+        out.view(dtype).byteswap(inplace=True)
+
+
+def unpacked(blob: Part, compression: Compression, total: int, itemsize: int) -> Part:
+    """The `total` bytes that `blob` holds, of elements of `itemsize` bytes.
+
+    Raises:
+        CodecError: it holds other; not more than `total` bytes were allocated.
+    """
     if compression is Compression.NONE:
         check_raw(len(blob), total)
         return blob
-    if compression is not Compression.BSZSTD and len(blob) * MAX_LZ4_RATIO < total:
-        raise CodecError("truncated", f"{len(blob)} bytes of LZ4 cannot hold an image of {total}")
+    ratio = MAX_ZSTD_RATIO if compression is Compression.BSZSTD else MAX_LZ4_RATIO
+    if len(blob) * ratio < total:
+        raise CodecError("truncated", f"{len(blob)} bytes of {compression} cannot hold an image of {total}")
     if compression is Compression.LZ4_BLOCK:
         return _decode_lz4_block(blob, total)
     blob = _checked_framing(blob, compression, total, itemsize)
@@ -132,6 +159,9 @@ def _decode_lz4_block(blob: Part, total: int) -> bytes:
 
 def _checked_framing(blob: Part, compression: Compression, total: int, itemsize: int) -> Part:
     """The blob with a header that can be trusted."""
+    if compression is Compression.BSLZ4_BARE:
+        end = shuffled_length(memoryview(blob), total, BLOCK_BYTES, itemsize)
+        return HEADER.pack(total, BLOCK_BYTES) + bytes(blob[:end])
     if len(blob) < HEADER.size:
         raise CodecError("truncated", f"{compression} header of {len(blob)} bytes")
     claimed, block = HEADER.unpack_from(blob)
@@ -167,8 +197,9 @@ def compress(image: NDArray[Any], compression: Compression) -> bytes:
         return _compress_lz4_hdf5(flat)
     # bitshuffle looks only at the element size; the view spares it byte orders that it refuses
     elements = flat.view(f"u{flat.itemsize}")
-    pack = bitshuffle.compress_lz4 if compression is Compression.BSLZ4 else bitshuffle.compress_zstd
-    return HEADER.pack(flat.nbytes, BLOCK_BYTES) + pack(elements, BLOCK_BYTES // flat.itemsize).tobytes()
+    pack = bitshuffle.compress_zstd if compression is Compression.BSZSTD else bitshuffle.compress_lz4
+    header = b"" if compression is Compression.BSLZ4_BARE else HEADER.pack(flat.nbytes, BLOCK_BYTES)
+    return header + pack(elements, BLOCK_BYTES // flat.itemsize).tobytes()
 
 
 def _compress_lz4_hdf5(flat: NDArray[Any]) -> bytes:

@@ -26,9 +26,9 @@ from typing import Any, TypeAlias
 import msgpack
 import msgspec
 
+from streams.bounds import MAX_REQUEST_BYTES
 from streams.messages import CodecError, Part
 
-MAX_REQUEST_BYTES = 4096
 MAX_TOKEN_BYTES = 64
 MAX_REPLAY = 200
 """Results sent for one request at most; the subscriber asks again for the rest."""

@@ -12,6 +12,9 @@ import msgpack
 import msgspec
 import numpy as np
 
+from streams.ledger.intervals import Block
+from streams.ledger.reconciling import Reconciled
+from streams.ledger.strides import Suspicion
 from streams.messages import CodecError, Part
 
 VERSION = 1
@@ -72,6 +75,8 @@ class SeriesStarted(msgspec.Struct, frozen=True, tag_field="type", tag="series_s
     announced: bool  # False: the start message was missed
     header: dict[str, Any] = {}
     user_data: Any = None
+    position_units: dict[str, str] = {}  # by axis, where the configuration names them
+    first_image: int = 0  # its ids are counted from this one
     v: int = VERSION
 
 
@@ -85,12 +90,20 @@ class SeriesEnded(msgspec.Struct, frozen=True, tag_field="type", tag="series_end
     origin: str
     seq: int
     published_ns: int
-    reason: str  # streams.series.CloseReason
+    reason: str  # streams.ledger.series.CloseReason
     verdict: str  # "complete", "incomplete", "unknown"
-    arrivals: dict[str, int | None]  # streams.series.ArrivalCounts
+    arrivals: dict[str, int | None]  # streams.ledger.series.ArrivalCounts
     account: dict[str, Any]  # edge.pipeline.account.RouteAccount
     latency_ms: dict[str, float]  # received to published, monotonic clock: p50, p99, max
     missing: dict[str, list[tuple[int, int]]] = {}  # the first holes by channel, [start, stop)
+    first_image: int = 0  # its ids are counted from this one
+    suspicion: Suspicion | None = None  # what is missing has a pattern
+    detector_dropped: int | None = None  # exposures that the detector says nobody fetched; None: not known
+    reconciled: Reconciled | None = None  # where what is missing was lost, where `detector_dropped` is known
+    share: str = ""  # "1/3": of a stream that three workers share; then nothing is called missing here
+    intervals: dict[str, list[Block]] = {}  # of a share: the ids that came, by channel, for `streams.ledger.merging`
+    absent: dict[str, list[Block]] = {}  # of a share: the ids that the sender said do not exist, by channel
+    positions: dict[str, Any] = {}  # results with one (joined) and without (missing{streams.positions.headers.Why})
     v: int = VERSION
 
 

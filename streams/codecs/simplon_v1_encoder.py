@@ -42,18 +42,17 @@ class SimplonV1Encoder:
         self._acquisition = acquisition
 
     def start(self) -> list[list[Part]]:
-        """The global header: header detail "basic", or "all" where there is user data, which needs it."""
+        """The global header. User data need the detail "all": they raise "basic" to it, "none" leaves them behind."""
         acquisition = self._acquisition
-        detailed = acquisition.user_data is not None
-        head = {
-            "htype": "dheader-1.0",
-            "series": acquisition.series_id,
-            "header_detail": "all" if detailed else "basic",
-        }
-        parts: list[Part] = [_json(head), _json(self._config())]
-        if detailed:
+        appendix = acquisition.user_data is not None
+        detail = "all" if appendix and acquisition.header_detail == "basic" else acquisition.header_detail
+        parts: list[Part] = [_json({"htype": "dheader-1.0", "series": acquisition.series_id, "header_detail": detail})]
+        if detail != "none":
+            parts.append(_json(self._config()))
+        if detail == "all":
             parts += self._arrays()
-            parts.append(_json(acquisition.user_data))
+            if appendix:
+                parts.append(_json(acquisition.user_data))
         return [parts]
 
     def _config(self) -> dict[str, Any]:

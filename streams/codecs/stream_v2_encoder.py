@@ -22,6 +22,8 @@ _TAGS = {"uint8": 64, "uint16": 69, "uint32": 70}
 _CLOCK_HZ = 100_000_000
 """Time base of the times that are sent."""
 
+_COUNTRATE_POINTS = 1000
+
 
 class StreamV2Encoder:
     """Messages to bytes for one series, as a detector sends them.
@@ -40,7 +42,7 @@ class StreamV2Encoder:
         self._acquisition = acquisition
 
     def start(self) -> list[list[Part]]:
-        """The start message with the fields of header detail "basic"."""
+        """The start message; header detail "all" adds flat fields, masks and countrate table, "none" is as "basic"."""
         acquisition = self._acquisition
         height, width = acquisition.shape
         document = {
@@ -75,7 +77,20 @@ class StreamV2Encoder:
             "user_data": acquisition.user_data,
             "virtual_pixel_interpolation_enabled": False,
         }
-        return [[_dump(document)]]
+        return [[_dump(document | self._arrays() if acquisition.header_detail == "all" else document)]]
+
+    def _arrays(self) -> dict[str, Any]:
+        """Flat fields of ones, empty masks and a countrate table of the identity."""
+        acquisition = self._acquisition
+        rates = np.linspace(0, 1e6, _COUNTRATE_POINTS, dtype="<f4")
+        ones = self._packed(np.ones(acquisition.shape, "<f4"), 85)
+        empty = self._packed(np.zeros(acquisition.shape, "<u4"), 70)
+        table = CBORTag(85, np.stack([rates, rates]).tobytes())
+        return {
+            "flatfield": dict.fromkeys(acquisition.channels, ones),
+            "pixel_mask": dict.fromkeys(acquisition.channels, empty),
+            "countrate_correction_lookup_table": CBORTag(cbor.TAG_ROW_MAJOR, [[2, _COUNTRATE_POINTS], table]),
+        }
 
     def image(self, image_id: int, images: Mapping[str, Any], user_data: Any = None) -> list[Part]:
         """One exposure: an array [height, width] of the series' pixel type for each channel.
@@ -114,12 +129,17 @@ class StreamV2Encoder:
     def _array(self, image: NDArray[Any]) -> CBORTag:
         acquisition = self._acquisition
         check_image(image, acquisition.shape, acquisition.dtype)
-        content: Any = compress(image.astype(image.dtype.newbyteorder("<"), copy=False), acquisition.compression)
-        algorithm = _ALGORITHMS[acquisition.compression]
+        return self._packed(image.astype(image.dtype.newbyteorder("<"), copy=False), _TAGS[acquisition.dtype])
+
+    def _packed(self, image: NDArray[Any], tag: int) -> CBORTag:
+        """Little-endian values as the series compresses its images."""
+        bits = image if image.dtype.kind == "u" else image.view(f"<u{image.dtype.itemsize}")
+        content: Any = compress(bits, self._acquisition.compression)
+        algorithm = _ALGORITHMS[self._acquisition.compression]
         if algorithm is not None:
             element_size = 0 if algorithm == "lz4" else image.dtype.itemsize  # lz4: unused, sent as zero
             content = CBORTag(cbor.TAG_COMPRESSED, [algorithm, element_size, content])
-        return CBORTag(cbor.TAG_ROW_MAJOR, [list(image.shape), CBORTag(_TAGS[acquisition.dtype], content)])
+        return CBORTag(cbor.TAG_ROW_MAJOR, [list(image.shape), CBORTag(tag, content)])
 
 
 def _dump(document: dict[str, Any]) -> bytes:

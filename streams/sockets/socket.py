@@ -1,32 +1,20 @@
-"""Every ZeroMQ socket of the project. Nothing else imports zmq.
-
-The wrappers are thin: they set the limits that keep a hostile or slow peer from harming us, hand out
-memory views instead of copies, and turn errno into a sentence.
-"""
+"""One ZeroMQ socket with its limits, and the roles that sockets have here."""
 
 import errno
-import os
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import TypeAlias
 
 import zmq
 
-from streams.codecs.handshake import MAX_REQUEST_BYTES
+from streams.bounds import MAX_PARTS, MAX_REQUEST_BYTES
 from streams.messages import Part
 
 Context: TypeAlias = "zmq.Context[zmq.Socket[bytes]]"
 
-Pattern: TypeAlias = Literal["pull", "sub", "req"]
-"""How we listen to a source: PULL from its PUSH, SUB to its PUB, REQ to its REP."""
-
 MAX_PART_BYTES = 512 * 1024 * 1024
 """A larger part makes ZeroMQ drop that connection. It has no limit for the parts of one message together: a peer that
 never ends its message is bounded by the machine only, which is one reason to keep ports on trusted networks."""
-
-MAX_PARTS = 128
-"""Parts kept of one message; the longest real one (a Karabo train) has a few dozen."""
 
 
 class SocketError(RuntimeError):
@@ -34,9 +22,9 @@ class SocketError(RuntimeError):
 
 
 @contextmanager
-def context() -> Iterator[Context]:
+def context(io_threads: int = 1) -> Iterator[Context]:
     """A ZeroMQ context that never hangs at exit: what is unsent when it closes is dropped."""
-    ctx: Context = zmq.Context()
+    ctx: Context = zmq.Context(io_threads)
     try:
         yield ctx
     finally:
@@ -82,7 +70,10 @@ class Socket:
         return True
 
     def receive(self, timeout_ms: int = 0) -> list[memoryview] | None:
-        """One message as views that keep its memory alive; None where none came within `timeout_ms`."""
+        """One message as views that keep its memory alive; None where none came within `timeout_ms`.
+
+        Of a message with too many parts one more than `MAX_PARTS` is kept: by that its codec knows it.
+        """
         if timeout_ms and not self.zmq.poll(timeout_ms, zmq.POLLIN):
             return None
         try:
@@ -92,7 +83,7 @@ class Socket:
         parts = [frame.buffer]
         while frame.more:
             frame = self.zmq.recv(copy=False)
-            if len(parts) < MAX_PARTS:
+            if len(parts) <= MAX_PARTS:
                 parts.append(frame.buffer)
         return parts
 
@@ -139,103 +130,10 @@ def dealer(ctx: Context, high_water_mark: int = 500) -> Socket:
     return Socket(ctx, zmq.DEALER, high_water_mark)
 
 
-class Receiving(Protocol):
-    """Where the messages of a source arrive."""
-
-    zmq: Any
-
-    def bind(self, address: str) -> str: ...
-
-    def connect(self, address: str) -> None: ...
-
-    def receive(self, timeout_ms: int = 0) -> list[memoryview] | None:
-        """One message whole; None where none came within `timeout_ms`."""
-        ...
-
-
-class Asking:
-    """A REQ socket that asks for the next message, one at a time: the default pattern of the Karabo bridge.
-
-    REQ alternates strictly, so what was asked for is not asked for again: a slow server is waited for. When the server
-    went away with a question, ZeroMQ lets us ask its successor (REQ_RELAXED) after `RETRY_S`.
-    """
-
-    QUESTION = b"next"
-    RETRY_S = 5.0
-
-    def __init__(self, ctx: Context) -> None:
-        self._socket = Socket(ctx, zmq.REQ, 1)
-        self.zmq = self._socket.zmq
-        self.zmq.req_relaxed = self.zmq.req_correlate = 1
-        self._asked_at: float | None = None
-
-    def bind(self, address: str) -> str:
-        return self._socket.bind(address)
-
-    def connect(self, address: str) -> None:
-        """Connect and ask for the first message."""
-        self._socket.connect(address)
-        self._ask()
-
-    def receive(self, timeout_ms: int = 0) -> list[memoryview] | None:
-        """The answer, after which the next question is on its way; None where none came within `timeout_ms`."""
-        parts = self._socket.receive(timeout_ms)
-        if parts is not None or self._asked_at is None or time.monotonic() - self._asked_at > self.RETRY_S:
-            self._ask()
-        return parts
-
-    def close(self, linger_ms: int = 0) -> None:
-        self._socket.close(linger_ms)
-
-    def _ask(self) -> None:
-        self._asked_at = time.monotonic() if self._socket.send([self.QUESTION]) else None
-
-
-def source(ctx: Context, pattern: Pattern) -> Receiving:
-    """Where the messages of a source arrive, by the pattern in which it sends."""
-    if pattern == "req":
-        return Asking(ctx)
-    return pull(ctx) if pattern == "pull" else subscribe(ctx, [b""], 64)
-
-
-class WakeUp:
-    """Lets other threads wake a poller: an eventfd, since a zmq socket may be used by one thread only."""
-
-    def __init__(self) -> None:
-        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-
-    def set(self) -> None:
-        """Wake the poller; from any thread, any number of times."""
-        os.eventfd_write(self.fd, 1)
-
-    def clear(self) -> None:
-        """Called by the poller's thread before it drains the queue that goes with this."""
-        try:
-            os.eventfd_read(self.fd)
-        except BlockingIOError:
-            return
-
-    def close(self) -> None:
-        os.close(self.fd)
-
-
-class Poller:
-    """Waits on several of ours at once."""
-
-    def __init__(self) -> None:
-        self._poller = zmq.Poller()
-
-    def watch(self, what: Receiving | WakeUp, wanted: bool = True) -> None:
-        """Start or stop waiting for messages on `what`."""
-        key: Any = what.fd if isinstance(what, WakeUp) else what.zmq
-        if wanted:
-            self._poller.register(key, zmq.POLLIN)
-        elif key in self._poller:
-            self._poller.unregister(key)
-
-    def wait(self, timeout_ms: int) -> set[Any]:
-        """The zmq sockets and file descriptors that are ready."""
-        return {key for key, _ in self._poller.poll(timeout_ms)}
+def keep_alive(socket: "zmq.Socket[bytes]") -> None:
+    """A peer whose machine was switched off says nothing: without this a receiver would wait for it for ever."""
+    socket.tcp_keepalive, socket.tcp_keepalive_idle = 1, 10
+    socket.tcp_keepalive_intvl, socket.tcp_keepalive_cnt = 5, 3
 
 
 def _explain(verb: str, address: str, error: zmq.ZMQError) -> str:

@@ -1,0 +1,1 @@
+"""Captures: the raw messages of a source on disk, byte for byte."""

@@ -1,0 +1,1 @@
+"""Where scan positions come from, by configuration: headers, files of a series, position boxes."""

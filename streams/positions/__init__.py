@@ -1,0 +1,1 @@
+"""Scan positions, joined to images by id. Pure: no clock, no socket."""

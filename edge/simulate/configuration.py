@@ -30,6 +30,7 @@ def detector_parameters(shape: tuple[int, int], dtype: str) -> list[Parameter]:
         Parameter("compression", "string", "bslz4", allowed=COMPRESSIONS),
         Parameter("photon_energy", "float", 8000.0, "eV", 1000.0, 200_000.0, writable=False),
         Parameter("detector_readout_time", "float", READOUT_S, "s", writable=False),
+        Parameter("auto_summation", "bool", False, writable=False),
         Parameter("bit_depth_image", "uint", bits, writable=False),
         Parameter("bit_depth_readout", "uint", 16, writable=False),
         Parameter("x_pixels_in_detector", "uint", width, writable=False),

@@ -159,7 +159,7 @@ class Detector:
     def _start(self, plan: Plan) -> Work:
         outcome = Event.FAILED
         try:
-            self._series = open_series(plan, self._around)
+            self._series = open_series(plan, self._around, self.orders)
             self.armed, self.tally = plan, self._series.tally
             outcome = Event.STARTED
         finally:

@@ -21,7 +21,9 @@ from edge.simulate.scene import Scene
 from edge.simulate.writer import SeriesWriter
 from streams.codecs import ENCODERS
 from streams.messages import Acquisition, Encoder, Part
-from streams.simulator import Pushing, faulty
+from streams.simulation.faultline import FaultLine
+from streams.simulation.onwire import OnWire
+from streams.simulation.simulator import Pushing, pixels_of
 
 log = logging.getLogger(__name__)
 
@@ -80,13 +82,17 @@ class Series:
     around: Surroundings
     encoder: Encoder
     writer: SeriesWriter | None
+    orders: Orders = field(default_factory=Orders)
     tally: Tally = field(default_factory=Tally)
     heard: bool = False  # somebody took a message of it
+
+    def __post_init__(self) -> None:
+        self._line = FaultLine(self.orders.on_wire())
 
     def start(self) -> None:
         """Send the start message."""
         for parts in self.encoder.start() if self.plan.streamed else ():
-            self._send(parts, START_PATIENCE_MS)
+            self._pass(self._line.feed(OnWire(parts, kind="start")))
 
     def expose(self, orders: Orders, halt: Halt) -> bool:
         """One trigger, which takes the number of images times the frame time; False where it was cut short.
@@ -94,6 +100,9 @@ class Series:
         Every image shows the place and the beam in the middle of its exposure.
         """
         clock, frame_time = self.around.clock, self.plan.acquisition.frame_time_s
+        if orders != self.orders:  # they were replaced
+            self._pass(self._line.rest())
+            self.orders, self._line = orders, FaultLine(orders.on_wire())
         images = self.plan.images_per_trigger - (self.tally.triggers in orders.short_triggers)
         self.tally.triggers += 1
         began, exposed = clock(), 0
@@ -102,7 +111,7 @@ class Series:
             middle = opened + self.plan.count_time_s / 2
             if halt.wait_until(middle):
                 break
-            send = self._frame(middle, orders)
+            send = self._frame(middle)
             if halt.wait_until(opened + frame_time):
                 break
             send()
@@ -114,11 +123,11 @@ class Series:
     def end(self) -> None:
         """Send the end message and finish the files."""
         for parts in self.encoder.end() if self.plan.streamed else ():
-            if not self._send(parts, END_PATIENCE_MS if self.heard else 0):
-                log.warning("no receiver took the end of series %d", self.plan.acquisition.series_id)
+            self._pass(self._line.feed(OnWire(parts, kind="end")))
+        self._pass(self._line.rest())
         self._write(lambda writer: writer.close())
 
-    def _frame(self, moment: float, orders: Orders) -> Callable[[], None]:
+    def _frame(self, moment: float) -> Callable[[], None]:
         """An image made now, to be sent when it has been exposed."""
         around, image_id = self.around, self.tally.images
         position = around.beamline.position(moment)
@@ -129,14 +138,25 @@ class Series:
         user_data = {"position": position} if around.positions else None
         channel = self.plan.acquisition.channels[0]
         parts = self.encoder.image(image_id, {channel: image}, user_data) if self.plan.streamed else []
+        marked = any(order.startswith("corrupt") for order in self.orders.stream)
+        pixels = pixels_of(self.plan.protocol, parts) if marked and parts else ()
 
         def send() -> None:
-            for message in faulty(parts, image_id, orders.on_wire()) if parts else ():
-                self.tally.dropped += not self._send(message.parts)
+            if parts:
+                self._pass(self._line.feed(OnWire(parts, image_id, kind="image", pixels=pixels)))
             self._write(lambda writer: writer.append(image))
             self.tally.images += 1
 
         return send
+
+    def _pass(self, messages: Sequence[OnWire]) -> None:
+        """Send what leaves of a message; an image that nobody takes is dropped."""
+        for message in messages:
+            patience = {"start": START_PATIENCE_MS, "end": END_PATIENCE_MS if self.heard else 0}.get(message.kind, 0)
+            taken = self._send(message.parts, patience)
+            self.tally.dropped += message.image_id is not None and not taken
+            if message.kind == "end" and not taken:
+                log.warning("no receiver took the end of series %d", self.plan.acquisition.series_id)
 
     def _send(self, parts: Sequence[Part], timeout_ms: int = 0) -> bool:
         taken = self.around.socket.send(parts, timeout_ms)
@@ -157,8 +177,8 @@ class Series:
             self.writer = None
 
 
-def open_series(plan: Plan, around: Surroundings) -> Series:
-    """Create the files and send the start message.
+def open_series(plan: Plan, around: Surroundings, orders: Orders | None = None) -> Series:
+    """Create the files and send the start message, with the faults that are ordered by now.
 
     Raises:
         Refused: the files cannot be created.
@@ -166,6 +186,6 @@ def open_series(plan: Plan, around: Surroundings) -> Series:
     encoder, writer = ENCODERS[plan.protocol](plan.acquisition), None
     if plan.file_name is not None and around.folder is not None:
         writer = SeriesWriter(around.folder, plan.file_name, plan.images_per_file, plan.acquisition)
-    series = Series(plan, around, encoder, writer)
+    series = Series(plan, around, encoder, writer, orders or Orders())
     series.start()
     return series

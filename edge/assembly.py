@@ -1,12 +1,15 @@
 """The data plane put together from its configuration: everything that `edge serve` runs."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from edge import config as configuration
+from edge.conditioning.errors import ConditioningError
+from edge.conditioning.loading import load
+from edge.conditioning.selection import Selection
 from edge.inference.events import Plan, Served
 from edge.inference.options import ServerOptions
 from edge.inference.repository import model_sha256, versions
@@ -16,13 +19,21 @@ from edge.metrics import serve_metrics
 from edge.models.registry import MODELS
 from edge.pipeline.arena import Arena
 from edge.pipeline.dispatch import RouteRunner, ServedModel
+from edge.pipeline.inlet import Inlet, Recorded
 from edge.pipeline.intake import Intake
 from edge.pipeline.loop import Events, Patience, ServingLoop
 from edge.pipeline.outputs import OutputBlocks, depends_on_frame, outputs_nbytes
+from edge.pipeline.placing import Placement
+from edge.pipeline.preparing import Preparing
 from edge.pipeline.sinks import ResultSink
 from edge.pipeline.totals import Totals
+from edge.positions import wiring as positioning
+from edge.recovery import recordings
 from edge.results.files import ResultFiles
-from streams.codecs import DECODERS
+from edge.simplon.dropped import DroppedPoll
+from streams import codecs
+from streams.ledger.book import SeriesBook
+from streams.ledger.shares import read_share
 from streams.routing import Route
 from streams.sockets import Context, Socket, SocketError, context, publish, router, source
 
@@ -32,22 +43,30 @@ LINGER_MS = 2_000
 
 
 @contextmanager
-def data_plane(config: configuration.Config, triton_url: str) -> Iterator[tuple[ServingLoop, Events, dict[str, Any]]]:
+def data_plane(
+    config: configuration.Config, triton_url: str, recover: bool = False
+) -> Iterator[tuple[ServingLoop, Events, dict[str, Any]]]:
     """Everything that `edge serve` runs, ready: the loop, its events, and the real addresses.
 
     Sources are connected last, when the server has passed its canaries: a detector sees no peer before.
 
+    With `recover` the sources first go through what the captures of an earlier process hold and it did not finish.
+
     Raises:
-        SocketError, ServerError, SharedMemoryError, ResultFileError: it cannot run; the text says why.
+        ConfigError: a file that the conditioning of a source names cannot be used.
+        SocketError, ServerError, SharedMemoryError, ResultFileError, RecordingError: it cannot run; the text says why.
     """
     totals, events = Totals(), Events()
+    prepared = [_preparing(each) for each in config.source]
     with ExitStack() as stack:
         ctx = stack.enter_context(context())
         stack.callback(events.wake_up.close)
         publisher, ask = publish(ctx), router(ctx)
         stack.callback(publisher.close, LINGER_MS)
         stack.callback(ask.close, LINGER_MS)
-        sink, addresses = _sink(publisher, ask, config, totals, stack)
+        recorded = stack.enter_context(recordings(config, recover))
+        files = _files(config, events, recover, totals, stack)
+        sink, addresses = _sink(publisher, ask, config, files)
         metrics_host, metrics_port = configuration.host_and_port(config.metrics.address, "metrics.address")
         try:
             server, metrics_port = serve_metrics(totals, metrics_host, metrics_port)
@@ -63,35 +82,52 @@ def data_plane(config: configuration.Config, triton_url: str) -> Iterator[tuple[
         runners, outputs = _runners(config, namespace)
         regions = (*frames, *outputs)
         stack.enter_context(Supervisor(_plan(config, triton_url, namespace, regions), events.put))
+        joining = positioning.joining(ctx, {each.name: each.positions for each in config.source}, totals, stack)
         intakes = [
-            _intake(ctx, each, Arena(region, each.name), runners, totals)
-            for each, region in zip(config.source, frames, strict=True)
+            Intake(
+                _inlet(ctx, each, found, totals),
+                codecs.decoder(each.protocol, each.name, each.options),
+                SeriesBook(read_share(each.share)),
+                Placement(Arena(region, each.name), positioning.reader_of(each.positions), preparing),
+                runners,
+                totals,
+                _poll(each, events, stack),
+            )
+            for each, region, found, preparing in zip(config.source, frames, recorded, prepared, strict=True)
         ]
         patience = Patience(
             grace_ns=int(config.series.grace_s * NANOSECOND),
             idle_ns=int(config.series.idle_s * NANOSECOND),
             drain_ns=int(config.series.drain_s * NANOSECOND),
         )
-        yield ServingLoop(intakes, runners, sink, events, patience, totals), events, addresses
+        yield ServingLoop(intakes, runners, sink, events, patience, totals, joining), events, addresses
+
+
+def _files(
+    config: configuration.Config, events: Events, recover: bool, totals: Totals, stack: ExitStack
+) -> ResultFiles | None:
+    if not config.results.folder:
+        return None
+    models = {route.name: model_sha256(route.model) for route in config.route}
+    logged = events.put if config.recording.folder else None
+    files = ResultFiles(Path(config.results.folder), config.results.raw_frames, models, logged, recover)
+    totals.not_logged = files.not_logged
+    return stack.enter_context(files)
 
 
 def _sink(
-    publisher: Socket, ask: Socket, config: configuration.Config, totals: Totals, stack: ExitStack
+    publisher: Socket, ask: Socket, config: configuration.Config, files: ResultFiles | None
 ) -> tuple[ResultSink, dict[str, Any]]:
     addresses: dict[str, Any] = {
         "results": publisher.bind(config.results.publish),
         "handshake": ask.bind(config.results.handshake),
         "pid": os.getpid(),
     }
-    models = {route.name: model_sha256(route.model) for route in config.route}
-    keep = None
-    if config.results.folder:
-        folder = Path(config.results.folder)
-        files = stack.enter_context(ResultFiles(folder, config.results.raw_frames, models))
-        keep, totals.not_logged = files.put, files.not_logged
     origin = os.urandom(8).hex()
+    routes = [route.name for route in config.route]
     replay_bytes = config.results.replay_mib << 20
-    return ResultSink(publisher, ask, addresses["results"], origin, list(models), replay_bytes, keep), addresses
+    keep = files.put if files else None
+    return ResultSink(publisher, ask, addresses["results"], origin, routes, replay_bytes, keep), addresses
 
 
 def _runners(config: configuration.Config, namespace: Namespace) -> tuple[list[RouteRunner], list[Region]]:
@@ -99,16 +135,31 @@ def _runners(config: configuration.Config, namespace: Namespace) -> tuple[list[R
     for at, route in enumerate(config.route):
         spec = MODELS[route.model]
         model = ServedModel(spec, str(versions(spec.name)[-1]), model_sha256(spec.name), itemsizes(route))
-        blocks = 2 * route.requests_in_flight  # as many again may be unsettled after a lost server
+        count = 2 * route.requests_in_flight  # as many again may be unsettled after a lost server
         if depends_on_frame(spec):
             nbytes = route.output_mib << 20
         else:
-            nbytes = blocks * outputs_nbytes(spec, (0, 0), spec.max_batch)
+            nbytes = count * outputs_nbytes(spec, (0, 0), spec.max_batch)
         region = namespace.region(f"outputs-{at}", nbytes)
         outputs.append(region)
         rule = Route(route.name, route.model, route.sources, route.channels)
-        runners.append(RouteRunner(rule, model, OutputBlocks(region, spec, blocks), route.requests_in_flight))
+        blocks = OutputBlocks(region, spec, count)
+        runners.append(RouteRunner(rule, model, blocks, route.requests_in_flight, _selection(route)))
     return runners, outputs
+
+
+def _selection(route: configuration.RouteConfig) -> Selection:
+    if not route.region:
+        return Selection(None, route.binning)
+    row, column, height, width = route.region
+    return Selection((row, column, height, width), route.binning)
+
+
+def _preparing(source: configuration.Source) -> Preparing:
+    try:
+        return Preparing(load(source.conditioning) if source.conditioning is not None else None)
+    except ConditioningError as error:
+        raise configuration.ConfigError(f"source {source.name!r}: conditioning: {error}") from error
 
 
 def itemsizes(route: configuration.RouteConfig) -> tuple[int, ...]:
@@ -136,12 +187,17 @@ def _plan(config: configuration.Config, triton_url: str, namespace: Namespace, r
     )
 
 
-def _intake(
-    ctx: Context, config: configuration.Source, arena: Arena, runners: list[RouteRunner], totals: Totals
-) -> Intake:
+def _poll(config: configuration.Source, events: Events, stack: ExitStack) -> Callable[[], None]:
+    """What asks the detector how many images it dropped."""
+    if not config.detector_url:
+        return lambda: None
+    return stack.enter_context(DroppedPoll(config.name, config.detector_url, events.put)).ask
+
+
+def _inlet(ctx: Context, config: configuration.Source, found: Recorded, totals: Totals) -> Inlet:
     socket = source(ctx, config.socket)
     if config.bind:
         socket.bind(config.address)
     else:
         socket.connect(config.address)
-    return Intake(config.name, socket, DECODERS[config.protocol](config.name), arena, runners, totals)
+    return Inlet(config.name, socket, totals, found)

@@ -7,14 +7,23 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from edge.conditioning.errors import ConditioningError
+from edge.conditioning.selection import MAX_BINNING
+from edge.conditioning.settings import ConditioningSettings
+from edge.conditioning.settings import check as check_conditioning
 from edge.models.registry import MODELS
-from streams.codecs import DECODERS
+from edge.positions.settings import Positions
+from edge.positions.settings import check as check_positions
+from streams import codecs
+from streams.codecs import DECODERS, PROTOCOLS
+from streams.ledger.shares import read_share
 from streams.sockets import Pattern
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 Mebibytes = Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
 Bits = Literal[8, 16, 32]
+Pixels = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
 
 class ConfigError(ValueError):
@@ -30,6 +39,11 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bind: bool = False
     socket: Pattern = "pull"
     memory_mib: Mebibytes = 256
+    options: dict[str, Any] = {}
+    share: str = ""
+    detector_url: str = ""
+    positions: Positions | None = None
+    conditioning: ConditioningSettings | None = None
 
 
 class RouteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,6 +56,8 @@ class RouteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pixel_bits: tuple[Bits, ...] = (16, 32)
     requests_in_flight: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
     output_mib: Mebibytes = 128
+    region: tuple[Pixels, ...] = ()
+    binning: Annotated[int, msgspec.Meta(ge=1, le=MAX_BINNING)] = 1
 
 
 class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,6 +78,13 @@ class Results(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     replay_mib: Mebibytes = 64
     folder: str = ""
     raw_frames: str = ""
+
+
+class Recording(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where raw messages are kept as they came, to go on after a crash and to be replayed."""
+
+    folder: str = ""
+    quota_gib: Annotated[float, msgspec.Meta(gt=0, le=1 << 20)] = 16.0
 
 
 class Metrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,6 +108,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     route: tuple[RouteConfig, ...]
     server: Server = Server()
     results: Results = Results()
+    recording: Recording = Recording()
     metrics: Metrics = Metrics()
     series: SeriesTimes = SeriesTimes()
 
@@ -125,6 +149,19 @@ def parse(plain: dict[str, Any]) -> Config:
             raise ConfigError(
                 f"source {source.name!r}: no protocol {source.protocol!r}; there are {', '.join(DECODERS)}"
             )
+        if source.socket == "req" and not PROTOCOLS[source.protocol].trains:
+            raise ConfigError(f"source {source.name!r}: {source.protocol} does not answer; socket may be pull or sub")
+        try:
+            codecs.decoder(source.protocol, source.name, source.options)
+        except codecs.OptionError as error:
+            raise ConfigError(f"source {source.name!r}: options: {error}") from error
+        try:
+            read_share(source.share)
+        except ValueError as error:
+            raise ConfigError(f"source {source.name!r}: share: {error}") from error
+        _check_positions(source)
+        _check_conditioning(source)
+        check_url(source.detector_url, f"source {source.name!r}: detector_url")
         if not source.bind and "*" in source.address:
             raise ConfigError(f"source {source.name!r}: cannot connect to {source.address!r}; name host and port")
     addresses = [source.address for source in config.source]
@@ -148,6 +185,27 @@ def _check_names(what: str, names: list[str]) -> None:
             raise ConfigError(f"two [[{what}]] are called {name!r}; give each a name of its own")
 
 
+def _check_positions(source: Source) -> None:
+    if source.positions is None:
+        return
+    where = f"source {source.name!r}: positions"
+    try:
+        check_positions(source.positions, source.protocol)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    if source.positions.from_ == "stream":
+        check_address(source.positions.address, f"{where}: address")
+
+
+def _check_conditioning(source: Source) -> None:
+    if source.conditioning is None:
+        return
+    try:
+        check_conditioning(source.conditioning)
+    except ConditioningError as error:
+        raise ConfigError(f"source {source.name!r}: conditioning: {error}") from error
+
+
 def _check_route(route: RouteConfig, config: Config) -> None:
     if route.model not in MODELS:
         raise ConfigError(f"route {route.name!r}: no model {route.model!r}; there are {', '.join(sorted(MODELS))}")
@@ -156,6 +214,10 @@ def _check_route(route: RouteConfig, config: Config) -> None:
         raise ConfigError(f"route {route.name!r}: no [[source]] is called {sorted(unknown)[0]!r}")
     if not route.pixel_bits:
         raise ConfigError(f"route {route.name!r}: pixel_bits is empty; the default is [16, 32]")
+    if route.region and (len(route.region) != 4 or 0 in route.region[2:]):
+        raise ConfigError(
+            f"route {route.name!r}: region is {list(route.region)}; write [row, column, height, width] in pixels"
+        )
 
 
 def check_address(address: str, setting: str) -> None:
@@ -170,6 +232,22 @@ def check_address(address: str, setting: str) -> None:
     host, _, port = rest.rpartition(":")
     if not host or not (port == "*" or (port.isascii() and port.isdigit() and 0 < int(port) < 65536)):
         raise ConfigError(f"{setting}: {address!r} has no valid port; write tcp://HOST:PORT with a port up to 65535")
+
+
+def check_url(url: str, setting: str) -> None:
+    """Refuse what is neither empty nor http://HOST or http://HOST:PORT.
+
+    Raises:
+        ConfigError: naming `setting`.
+    """
+    scheme, _, rest = url.partition("://")
+    try:
+        split = urlsplit(f"//{rest.rstrip('/')}")
+        good = scheme == "http" and split.hostname and split.port != 0 and not (split.path or split.username)
+    except ValueError:
+        good = False
+    if url and not good:
+        raise ConfigError(f"{setting}: {url!r} is no address of a detector; write http://HOST or http://HOST:PORT")
 
 
 def host_and_port(address: str, setting: str) -> tuple[str, int]:

@@ -32,6 +32,36 @@ class PipelineCollector(Collector):
             ("route", "outcome", "reason"),
             dict(t.outcomes),
         )
+        yield _counter("edge_messages_recovered", "Messages taken from a capture", ("source",), dict(t.recovered))
+        yield _counter("edge_messages_unrecorded", "Messages that are in no capture", ("source",), dict(t.not_recorded))
+        yield _counter(
+            "edge_images_copied", "Images copied once more, for a region or binning", ("source",), dict(t.images_copied)
+        )
+        yield _counter(
+            "edge_modules_missing",
+            "Modules of assembled images that did not come",
+            ("source",),
+            dict(t.modules_missing),
+        )
+        yield _counter(
+            "edge_series_suspected", "Series of which every nth image is missing", ("source",), dict(t.suspicions)
+        )
+        yield _counter(
+            "edge_detector_dropped", "Images that the detector says it dropped", ("source",), dict(t.detector_dropped)
+        )
+        yield _counter(
+            "edge_positions_missing",
+            "Results published without a position",
+            ("source", "reason"),
+            dict(t.positions_missing),
+        )
+        yield _counter(
+            "edge_position_messages",
+            "Messages of position boxes by what became of them",
+            ("source", "outcome"),
+            dict(t.position_messages),
+        )
+        yield _gauge("edge_results_held", "Results that wait for their position", ("source",), dict(t.held))
         yield _counter("edge_requests_retried", "Requests sent again", ("route", "kind"), dict(t.retries))
         yield _counter("edge_series_closed", "Closed series by verdict", ("route", "verdict"), dict(t.series))
         yield _counter(

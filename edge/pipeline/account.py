@@ -10,7 +10,7 @@ from collections import Counter
 from typing import Any
 
 from edge.pipeline.latency import LatencyHistogram
-from streams.series import ArrivalCounts
+from streams.ledger.lifecycle import ArrivalCounts
 
 
 class RouteAccount:
@@ -89,13 +89,14 @@ class RouteAccount:
         }
 
 
-def verdict(arrivals: ArrivalCounts, account: RouteAccount) -> str:
+def verdict(arrivals: ArrivalCounts, account: RouteAccount, detector_dropped: int | None = None) -> str:
     """On a closed series: "complete", "incomplete", or "unknown" where nobody said how many were coming.
 
-    A known loss is a loss even where the expected number is unknown.
+    A known loss is a loss even where the expected number is unknown; so is what the detector itself says it dropped.
+    Where the number is known and every image came, its drops are none of this series.
     """
     if arrivals.missing or arrivals.refused or arrivals.late or arrivals.unexpected or account.lost:
         return "incomplete"
     if arrivals.expected is None:
-        return "unknown"
+        return "incomplete" if detector_dropped else "unknown"
     return "complete"

@@ -7,7 +7,7 @@ from typing import Protocol
 from edge.pipeline.record import SeriesRecord
 from streams.codecs.handshake import AccountNow, AccountReply, Inquire, Noted, Triggered
 from streams.codecs.results import SeriesEnded
-from streams.series import Series
+from streams.ledger.series import Series
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +20,8 @@ class Ledger(Protocol):
 
     name: str
     records: dict[str, SeriesRecord]
+
+    def triggered(self, record: SeriesRecord, images: int) -> bool: ...
 
 
 class Control:
@@ -40,7 +42,7 @@ class Control:
         """Do what is asked; never raises for what a peer sent."""
         record = self._record(request)
         if isinstance(request, Triggered):
-            known = record is not None and record.series.triggered(request.images)
+            known = record is not None and self._ledgers[request.source].triggered(record, request.images)
             if not known and not self._warned:
                 self._warned = True  # once: whoever asks must not fill the log
                 log.warning(
@@ -61,7 +63,8 @@ class Control:
         A series that nobody announced is made of stray frames of an earlier one, which may have the same number.
         """
         ledger = self._ledgers.get(request.source)
-        meant = [one for one in ledger.records.values() if _is_meant(one.series, request)] if ledger else []
+        records = ledger.records.values() if ledger else ()
+        meant = [one for one in records if not one.settled and _is_meant(one.series, request)]
         return max(reversed(meant), key=lambda one: one.series.announced, default=None)
 
     def _closed(self, request: Inquire) -> SeriesEnded | None:

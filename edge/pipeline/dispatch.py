@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 import msgspec
 import numpy as np
 
+from edge.conditioning.selection import WHOLE, Selection
 from edge.inference.requests import Completion, InferenceError, Request, Span, Submitter
 from edge.models.spec import ModelSpec
 from edge.pipeline.batching import Pending, RouteQueue
@@ -71,14 +72,18 @@ class RouteRunner:
         model: what it runs.
         outputs: blocks for what it answers, more of them than `limit`.
         limit: requests that may be at the server at the same time.
+        selection: what of the images it takes.
     """
 
-    def __init__(self, route: Route, model: ServedModel, outputs: OutputBlocks, limit: int) -> None:
+    def __init__(
+        self, route: Route, model: ServedModel, outputs: OutputBlocks, limit: int, selection: Selection = WHOLE
+    ) -> None:
         self.route = route
         self.model = model
         self.spec = model.spec
         self.queue = RouteQueue()
         self.outputs = outputs
+        self.selection = selection
         self._limit = limit
         self._flights: dict[int, _Flight] = {}
         self._unsettled: list[_Flight] = []

@@ -2,16 +2,23 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
-from edge.pipeline.arena import Arena
 from edge.pipeline.dispatch import RouteRunner
-from edge.pipeline.placing import Failed, Placement, Waiting, refusal_of
+from edge.pipeline.dropped import DroppedBook
+from edge.pipeline.inlet import CLOSED, SETTLED, TRIGGERED, Inlet, Received
+from edge.pipeline.placing import Failed, Placement, Waiting
+from edge.pipeline.preparing import Shot
 from edge.pipeline.record import SeriesRecord
+from edge.pipeline.refusal import refusal_of
+from edge.pipeline.settling import Settling
 from edge.pipeline.totals import Totals
-from streams.messages import CodecError, Decoder, Frame, Part, SeriesEnd, SeriesStart
-from streams.series import Arrival, Series, SeriesBook, State
-from streams.sockets import Receiving
+from streams.ledger.book import SeriesBook
+from streams.ledger.lifecycle import Arrival, State
+from streams.ledger.series import Series
+from streams.messages import Absent, CodecError, Decoder, Frame, SeriesEnd, SeriesStart
+from streams.recording.segments import Place
 
 log = logging.getLogger(__name__)
 
@@ -22,64 +29,107 @@ class Intake:
     """Takes in one source.
 
     Args:
-        name: the source's.
-        socket: where its messages arrive.
+        inlet: where its messages come from.
         decoder: its protocol.
-        arena: its memory.
+        book: its ledger.
+        placement: its way into memory.
         runners: all routes.
         totals: counters.
+        ask_dropped: asks the detector how many images it dropped; the answer is entered into `dropped`.
     """
 
     def __init__(
         self,
-        name: str,
-        socket: Receiving,
+        inlet: Inlet,
         decoder: Decoder,
-        arena: Arena,
+        book: SeriesBook,
+        placement: Placement,
         runners: Sequence[RouteRunner],
         totals: Totals,
+        ask_dropped: Callable[[], None] = lambda: None,
     ) -> None:
-        self.name = name
-        self.socket = socket
-        self.arena = arena
+        self.name = inlet.source
+        self.inlet = inlet
+        self.arena = placement.arena
         self.records: dict[str, SeriesRecord] = {}
+        self.settling = Settling()
+        self.dropped = DroppedBook()
+        self._ask_dropped = ask_dropped
         self._decoder = decoder
         self._runners = runners
         self._totals = totals
-        self._book = SeriesBook()
-        self._placement = Placement(arena)
+        self._book = book
+        self._placement = placement
         self._warned: set[str] = set()
+        self._pieces: Place | None = None  # of the first message that says something with the next ones only
 
     @property
     def blocked(self) -> bool:
         """Whether frames wait for a slot: then nothing more is taken from the socket, and the sender waits."""
         return bool(self._placement)
 
-    def take(self, parts: Sequence[Part], opened: Opened, failed: Failed) -> None:
+    def take_next(self, opened: Opened, failed: Failed) -> bool:
+        """Enter the next message, where there is one."""
+        received = self.inlet.receive()
+        if isinstance(received, Received):
+            self.take(received, opened, failed)
+        elif received is not None:
+            self._remember(received.facts)
+        return received is not None
+
+    def triggered(self, record: SeriesRecord, images: int) -> bool:
+        """The controller triggered so many images a channel of this series; whether that can be."""
+        known = record.series.triggered(images)
+        if known:
+            self.inlet.mark({TRIGGERED: record.series.uid, "images": images})
+        return known
+
+    def _remember(self, facts: Mapping[str, Any]) -> None:
+        """What an earlier process noted here, which no message tells."""
+        if isinstance(uid := facts.get(CLOSED), str):
+            self._decoder.closed(uid)
+        uid, images = facts.get(TRIGGERED), facts.get("images")
+        if isinstance(uid, str) and isinstance(images, int) and (record := self.records.get(uid)) is not None:
+            record.series.triggered(images)
+
+    def take(self, received: Received, opened: Opened, failed: Failed) -> None:
         """Enter one message. Never raises for what a peer sent."""
-        wall_ns, now_ns = time.time_ns(), time.monotonic_ns()
+        now_ns = time.monotonic_ns()
         self._totals.messages[self.name] += 1
         try:
-            messages = self._decoder.decode(parts, wall_ns)
+            messages = self._decoder.decode(received.parts, received.received_ns)
         except CodecError as error:
             self._totals.malformed[self.name, error.reason] += 1
             if error.reason not in self._warned:  # once a series: `_open` forgets
                 self._warned.add(error.reason)
                 log.warning("source %s: message dropped, %s; further ones are counted only", self.name, error)
             return
+        self._pieces = self._pieces or received.place
+        arrived: dict[str, list[Frame]] = {}  # by series; a message has frames of one as a rule
         for message in messages:
             if isinstance(message, Frame):
                 series, new = self._book.of_frame(message, now_ns)
                 if new:
-                    self._enter(series, opened)
+                    self._enter(series, received, opened)
                 if self._arrives(message, series, now_ns):
-                    self._route(message, wall_ns, now_ns, failed)
+                    arrived.setdefault(series.uid, []).append(message)
             elif isinstance(message, SeriesStart):
                 series, new = self._book.open(message, now_ns)
                 if new:
-                    self._enter(series, opened)
+                    self._enter(series, received, opened)
+            elif isinstance(message, Absent):
+                self._book.absent(message)
             elif isinstance(message, SeriesEnd):
-                self._book.end(message, now_ns)
+                series = self._book.end(message, now_ns)
+                if series is not None and series.state is State.ENDING:
+                    self._ask_dropped()
+        if messages:
+            self._pieces = None
+        for uid, frames in arrived.items():
+            record = self.records[uid]
+            if not record.settled:
+                for shot in self._placement.preparing.shots(frames, record.start):
+                    self._route(shot, record, received, now_ns, failed)
 
     def place(self, failed: Failed) -> None:
         """Decompress waiting frames into slots for as long as there are free ones."""
@@ -88,11 +138,16 @@ class Intake:
     def advance(self, now_ns: int, grace_ns: int, idle_ns: int) -> None:
         """Let time pass for the open series. While we do not listen, the detector's silence means nothing."""
         for series in self._book.open_series():
-            if self.blocked:
+            if self.blocked or self.inlet.recovering:
                 series.touch(now_ns)
             series.advance(now_ns, grace_ns=grace_ns, idle_ns=idle_ns)
             if series.state is State.CLOSED:
+                self.inlet.mark({CLOSED: series.uid})
                 self._decoder.closed(series.uid)
+
+    def copies(self) -> tuple[int, int]:
+        """Images that were copied once more for a selection; modules of assembled images that did not come."""
+        return self._placement.copied, self._placement.preparing.missing
 
     def shut_down(self) -> list[tuple[SeriesRecord, RouteRunner]]:
         """Close what is open; the wanted frames that had no slot yet, one entry a route."""
@@ -106,14 +161,49 @@ class Intake:
         done = [uid for uid, record in self.records.items() if record.finished]
         for uid in done:
             self._book.finish(uid)
-        return [self.records.pop(uid) for uid in done]
+        records = [self.records.pop(uid) for uid in done]
+        for record in records:
+            self._reconcile(record.series)
+        return [record for record in records if not record.settled]
 
-    def _enter(self, series: Series, opened: Opened) -> None:
+    def _reconcile(self, series: Series) -> None:
+        """Tell the series how many of its images the detector says it dropped itself."""
+        opened = [record.series.opened_ns for record in self.records.values()]
+        later = min((opened_ns for opened_ns in opened if opened_ns > series.opened_ns), default=None)
+        series.detector_dropped(self.dropped.of(series.uid, series.opened_ns, later))
+
+    def close(self, record: SeriesRecord, routes: Iterable[str], now_ns: int) -> None:
+        """The account of a series was published; its results are on their way into the files of `routes`."""
+        if self.inlet.recording:
+            self.settling.close(record.series.uid, set(routes), now_ns, record.place)
+
+    def settle(self, now_ns: int) -> None:
+        """Mark in the capture which series need nothing more."""
+        done = self.settling.pop_settled(now_ns)
+        records = [record for record in self.records.values() if not record.settled]
+        begins = [record.place for record in records] + self.settling.places() + [self.inlet.unread]
+        places = [place for place in begins if place is not None]
+        begin = {"from": list(min(places))} if places else {}
+        unsettled = sorted({*(record.series.uid for record in records), *self.settling})
+        for number, (uid, place) in enumerate(done, 1):
+            still = {} if number < len(done) else {"open": unsettled, **begin}
+            self.inlet.mark({SETTLED: uid, **({} if place is None else {"at": list(place)}), **still})
+
+    def _enter(self, series: Series, received: Received, opened: Opened) -> None:
         record = self.records.get(series.uid)
         if record is None:
-            record = self.records[series.uid] = SeriesRecord(series, [runner.route.name for runner in self._runners])
+            runners = [runner for runner in self._runners if runner.route.takes(self.name)]
+            routes = [runner.route.name for runner in runners]
+            settled = received.recovered and self._pieces in self.inlet.settled
+            record = SeriesRecord(series, routes, recovered=received.recovered, settled=settled)
+            record.place = self._pieces  # SIMPLON v1 may announce a series in two messages
+            for runner in runners:
+                geometry = self._placement.preparing.geometry(record.start, runner.selection)
+                record.geometry[runner.route.name] = geometry
+            self.records[series.uid] = record
         self._warned.clear()
-        opened(record)
+        if not record.settled:
+            opened(record)
 
     def _arrives(self, frame: Frame, series: Series, now_ns: int) -> bool:
         """Enter the arrival of `frame`; whether it is one to infer."""
@@ -121,20 +211,22 @@ class Intake:
         self._totals.arrivals[self.name, arrival] += 1
         return arrival is Arrival.NEW
 
-    def _route(self, frame: Frame, wall_ns: int, now_ns: int, failed: Failed) -> None:
-        record = self.records[frame.series_uid]
+    def _route(self, shot: Shot, record: SeriesRecord, received: Received, now_ns: int, failed: Failed) -> None:
+        frame = shot.frame
         wanted = []
         for runner in self._runners:
-            route, account = runner.route, record.accounts[runner.route.name]
+            route, account = runner.route, record.accounts.get(runner.route.name)
+            if account is None:  # a route of other sources
+                continue
             if not route.wants(frame):
                 account.skip()
                 self._totals.outcomes[route.name, "unwanted", ""] += 1
                 continue
             account.accept()
-            refusal = refusal_of(frame, runner)
+            refusal = refusal_of(frame, runner, shot.error)
             if refusal is None:
                 wanted.append(runner)
             else:
                 failed(record, runner, *refusal)
         if wanted:
-            self._placement.put(Waiting(frame, record, wanted, wall_ns, now_ns))
+            self._placement.put(Waiting(frame, record, wanted, received.received_ns, now_ns, received.recovered, shot))

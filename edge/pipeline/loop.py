@@ -6,24 +6,27 @@ Other threads (the supervisor's, gRPC's) only put events into a queue and wake t
 import logging
 import queue
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from edge.inference.events import ServerLost, ServerReady
 from edge.inference.requests import Completion
-from edge.pipeline.batching import Pending
 from edge.pipeline.control import Control
 from edge.pipeline.dispatch import RouteRunner, Serving
+from edge.pipeline.dropped import Reading
 from edge.pipeline.intake import Intake
-from edge.pipeline.record import SeriesRecord
+from edge.pipeline.joining import Joining
+from edge.pipeline.publishing import Publisher
 from edge.pipeline.sinks import ResultSink
 from edge.pipeline.totals import Totals
-from streams.codecs.results import Result, describe
+from streams.codecs.results import SeriesEnded
+from streams.ledger.lifecycle import CloseReason
 from streams.sockets import Poller, WakeUp
 
 log = logging.getLogger(__name__)
+
+Event = ServerReady | ServerLost | SeriesEnded | Reading | tuple[RouteRunner, Completion]
+"""What other threads report; a `SeriesEnded` says that its results are in their log."""
 
 TICK_NS = 100_000_000
 BEAT_NS = 1_000_000_000
@@ -45,11 +48,11 @@ class Events:
 
     def __init__(self) -> None:
         self.wake_up = WakeUp()
-        self._queue: queue.SimpleQueue[ServerReady | ServerLost | tuple[RouteRunner, Completion]] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self.stop_requested = False
         self.failure = ""  # why it was stopped, where that was not asked for
 
-    def put(self, event: ServerReady | ServerLost | tuple[RouteRunner, Completion]) -> None:
+    def put(self, event: Event) -> None:
         """From any thread."""
         self._queue.put(event)
         self.wake_up.set()
@@ -59,7 +62,7 @@ class Events:
         self.stop_requested = True
         self.wake_up.set()
 
-    def drain(self) -> list[ServerReady | ServerLost | tuple[RouteRunner, Completion]]:
+    def drain(self) -> list[Event]:
         """Everything so far, by the loop's thread."""
         self.wake_up.clear()
         return [self._queue.get_nowait() for _ in range(self._queue.qsize())]
@@ -76,6 +79,7 @@ class ServingLoop:
         events: Events,
         patience: Patience,
         totals: Totals,
+        joining: Joining | None = None,
     ) -> None:
         self._intakes = intakes
         self._runners = runners
@@ -84,6 +88,8 @@ class ServingLoop:
         self._events = events
         self._patience = patience
         self._totals = totals
+        self._joining = Joining() if joining is None else joining
+        self._publisher = Publisher(sink, self._joining, self._control, totals)
         self._server: Serving | None = None
         self._tick_ns = self._beat_ns = 0
 
@@ -92,14 +98,19 @@ class ServingLoop:
         poller = Poller()
         poller.watch(self._events.wake_up)
         poller.watch(self._sink.ask)
+        for stream in self._joining.streams:
+            poller.watch(stream.socket)
         while not self._events.stop_requested:
             for intake in self._intakes:
-                poller.watch(intake.socket, not intake.blocked)
-            ready = poller.wait(TICK_NS // 1_000_000)
+                poller.watch(intake.inlet.socket, intake.inlet.keeping or not intake.blocked)
+            ready = poller.wait(0 if self._recovering() else TICK_NS // 1_000_000)
             if self._sink.ask.zmq in ready:
                 self._answer()
+            self._take_positions()  # before the frames, so that an empty queue of frames proves something
             for intake in self._intakes:
-                if intake.socket.zmq in ready:
+                if intake.inlet.keeping and intake.inlet.socket.zmq in ready:
+                    intake.inlet.keep()
+                if intake.inlet.socket.zmq in ready or intake.inlet.recovering or self._joining.asks(intake.name):
                     self._take_in(intake)
             self._turn()
         self._drain(poller)
@@ -111,19 +122,28 @@ class ServingLoop:
     def _take_in(self, intake: Intake) -> None:
         until_ns = time.monotonic_ns() + TAKE_NS
         while time.monotonic_ns() < until_ns:
-            parts = None if intake.blocked else intake.socket.receive()
-            if parts is None:
+            if intake.blocked:
                 return
-            intake.take(parts, self._opened, self._refused)
-            intake.place(self._refused)
+            if not intake.take_next(self._publisher.opened, self._publisher.refused):
+                self._joining.quiet(intake.name)
+                return
+            intake.place(self._publisher.refused)
+
+    def _take_positions(self) -> None:
+        for stream in self._joining.streams:
+            stream.receive()
+
+    def _recovering(self) -> bool:
+        return any(intake.inlet.recovering and not intake.blocked for intake in self._intakes)
 
     def _turn(self) -> None:
         """Everything that is not reading: completions, freed slots, new batches, finished series, timers."""
         now_ns = time.monotonic_ns()
         for event in self._events.drain():
             self._handle(event, now_ns)
+        self._publisher.publish(self._joining.decided(now_ns))
         for intake in self._intakes:
-            intake.place(self._refused)
+            intake.place(self._publisher.refused)
         if self._server is not None:
             for runner in self._runners:
                 runner.pump(self._server, now_ns, self._post, self._totals)
@@ -131,15 +151,21 @@ class ServingLoop:
             self._tick(now_ns)
         for intake in self._intakes:
             for record in intake.pop_finished():
-                self._close(record)
+                self._publisher.close(record)
+                if record.series.close_reason is not CloseReason.SHUTDOWN:
+                    intake.close(record, record.accounts if self._sink.keeps else (), now_ns)
 
     def _post(self, runner: RouteRunner, completion: Completion) -> None:
         self._events.put((runner, completion))
 
-    def _handle(self, event: ServerReady | ServerLost | tuple[RouteRunner, Completion], now_ns: int) -> None:
+    def _handle(self, event: Event, now_ns: int) -> None:
         if isinstance(event, tuple):
             runner, completion = event
-            runner.complete(completion, now_ns, self, self._totals)
+            runner.complete(completion, now_ns, self._publisher, self._totals)
+        elif isinstance(event, SeriesEnded | Reading):
+            for intake in self._intakes:
+                if intake.name == event.source:
+                    intake.settling.logged(event) if isinstance(event, SeriesEnded) else intake.dropped.take(event)
         elif isinstance(event, ServerReady):
             log.info("inference server ready (start %d, %s)", event.epoch, event.transport)
             self._server = Serving(event.epoch, event.client, event.transport)
@@ -159,102 +185,41 @@ class ServingLoop:
         self._tick_ns = now_ns
         for intake in self._intakes:
             intake.advance(now_ns, self._patience.grace_ns, self._patience.idle_ns)
+            intake.settle(now_ns)
             free, taken = intake.arena.usage()
+            self._totals.images_copied[intake.name], self._totals.modules_missing[intake.name] = intake.copies()
             self._totals.slots[intake.name, "free"], self._totals.slots[intake.name, "taken"] = free, taken
         for runner in self._runners:
             self._totals.waiting[runner.route.name] = len(runner.queue)
             self._totals.requests_in_flight[runner.route.name] = runner.in_flight
+        self._totals.held.update(self._joining.held())
         if now_ns - self._beat_ns >= BEAT_NS:
             self._beat_ns = now_ns
             self._sink.beat()
-
-    def _opened(self, record: SeriesRecord) -> None:
-        series = record.series
-        log.info(
-            "series %d (%s) of %s: expecting %s images", series.id, series.uid, series.source, series.counts().expected
-        )
-        for route in record.accounts:
-            self._sink.send(record.started(route))
-
-    def _close(self, record: SeriesRecord) -> None:
-        for route in record.accounts:
-            ended = record.ended(route)
-            self._sink.send(ended)
-            self._control.remember(ended)
-            self._totals.series[route, ended.verdict] += 1
-            log.info(
-                "series %d of %s on %s: %s, %s of %s images published (%s)",
-                *(ended.series_id, ended.source, route, ended.verdict),
-                *(ended.account["published"], ended.arrivals["expected"], ended.reason),
-            )
-
-    def inferred(self, runner: RouteRunner, frame: Pending, arrays: Mapping[str, np.ndarray]) -> None:
-        """Publish the result of one frame."""
-        route = runner.route.name
-        units = {output.name: output.units for output in runner.spec.outputs}
-        series = frame.record.series
-        result = Result(
-            source=series.source,
-            series_uid=series.uid,
-            series_id=series.id,
-            image_id=frame.image_id,
-            channel=frame.channel,
-            route=route,
-            model=runner.spec.name,
-            model_version=runner.model.version,
-            model_sha256=runner.model.sha256,
-            origin="",
-            seq=0,
-            received_ns=frame.received_wall_ns,
-            published_ns=0,
-            specs=tuple(describe(name, array, units[name]) for name, array in arrays.items()),
-            position=frame.position,
-            recovered=frame.recovered,
-        )
-        self._sink.send(result, list(arrays.values()))
-        latency_ns = time.monotonic_ns() - frame.received_ns
-        frame.record.accounts[route].publish(latency_ns)
-        self._totals.outcomes[route, "published", ""] += 1
-        self._totals.observe_latency(route, latency_ns / 1e9)
-
-    def failed(self, runner: RouteRunner, frame: Pending, reason: str, detail: str) -> None:
-        """Account for a frame that cannot be inferred."""
-        self._refused(frame.record, runner, reason, detail)
-
-    def _refused(self, record: SeriesRecord, runner: RouteRunner, reason: str, detail: str) -> None:
-        route = runner.route.name
-        record.accounts[route].fail(reason)
-        self._totals.outcomes[route, "failed", reason] += 1
-        if record.first_time(f"{route} {reason}"):
-            log.warning(
-                "series %d of %s on %s: frame failed (%s), %s; further ones are counted only",
-                *(record.series.id, record.series.source, route, reason, detail),
-            )
 
     def _drain(self, poller: Poller) -> None:
         """Finish what is in flight, give up the rest, and publish every account."""
         deadline = time.monotonic_ns() + self._patience.drain_ns
         for intake in self._intakes:
-            poller.watch(intake.socket, False)
-        while time.monotonic_ns() < deadline and self._server is not None and self._busy():
+            poller.watch(intake.inlet.socket, False)
+        while time.monotonic_ns() < deadline and (self._joining or (self._server is not None and self._busy())):
             if self._sink.ask.zmq in poller.wait(TICK_NS // 1_000_000):
                 self._answer()
+            self._take_positions()
             self._turn()
+        self._publisher.publish(self._joining.give_up())
         for runner in self._runners:
             for frame in runner.abandon():
-                self._drop(frame.record, runner)
+                self._publisher.drop(frame.record, runner)
         for intake in self._intakes:
             for record, runner in intake.shut_down():
-                self._drop(record, runner)
+                self._publisher.drop(record, runner)
             for record in intake.pop_finished():
-                self._close(record)
+                self._publisher.close(record)
+            intake.inlet.keep_rest()
         self._sink.beat()
 
     def _busy(self) -> bool:
         return any(runner.in_flight or len(runner.queue) for runner in self._runners) or any(
             intake.blocked for intake in self._intakes
         )
-
-    def _drop(self, record: SeriesRecord, runner: RouteRunner) -> None:
-        record.accounts[runner.route.name].drop("shutdown")
-        self._totals.outcomes[runner.route.name, "dropped", "shutdown"] += 1

@@ -71,6 +71,11 @@ class ResultSink:
         self._seq = dict.fromkeys(routes, 0)
         self._replay = {route: ReplayBuffer(replay_bytes) for route in routes}
 
+    @property
+    def keeps(self) -> bool:
+        """Whether results go into files, too."""
+        return self._keep is not None
+
     def send(
         self, notice: results.Result | results.SeriesStarted | results.SeriesEnded, arrays: Sequence[np.ndarray] = ()
     ) -> None:

@@ -38,11 +38,20 @@ class Totals:
 
     messages: Counter[str] = field(default_factory=Counter)  # source
     malformed: Counter[tuple[str, str]] = field(default_factory=Counter)  # source, reason
-    arrivals: Counter[tuple[str, str]] = field(default_factory=Counter)  # source, streams.series.Arrival
+    arrivals: Counter[tuple[str, str]] = field(default_factory=Counter)  # source, streams.ledger.series.Arrival
     outcomes: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # route, outcome, reason
     retries: Counter[tuple[str, str]] = field(default_factory=Counter)  # route, error kind
     series: Counter[tuple[str, str]] = field(default_factory=Counter)  # route, verdict
     not_logged: Counter[str] = field(default_factory=Counter)  # route; published results that are in no result file
+    recovered: Counter[str] = field(default_factory=Counter)  # source; messages taken from a capture
+    not_recorded: Counter[str] = field(default_factory=Counter)  # source; messages that are in no capture
+    images_copied: dict[str, int] = field(default_factory=dict)  # source; once more, for a region or binning
+    modules_missing: dict[str, int] = field(default_factory=dict)  # source; filled with flags
+    suspicions: Counter[str] = field(default_factory=Counter)  # source; series that a second consumer took part of
+    detector_dropped: Counter[str] = field(default_factory=Counter)  # source; images of closed series, as it says
+    positions_missing: Counter[tuple[str, str]] = field(default_factory=Counter)  # source, reason
+    position_messages: Counter[tuple[str, str]] = field(default_factory=Counter)  # source; read, unclaimed or why not
+    held: dict[str, int] = field(default_factory=dict)  # source; results that wait for their position
     refused_requests: int = 0
     latency: dict[str, Tally] = field(default_factory=dict)  # route
     batches: dict[str, Tally] = field(default_factory=dict)  # route

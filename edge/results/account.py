@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import h5py
+import msgspec
 import numpy as np
 
 from edge.results.channel import Channel, Status
@@ -13,6 +14,7 @@ from edge.results.columns import LARGEST
 from edge.results.names import safe_name
 from edge.results.survey import Survey
 from edge.results.verdict import expected_images, file_verdict, rows_of
+from streams.codecs.results import SeriesEnded
 
 MAX_INTERVALS = 10_000
 MAX_ATTRIBUTE_CHARS = 1000
@@ -39,7 +41,7 @@ def write_account(group: h5py.Group, found: Survey, names: Mapping[str, str]) ->
     _put(group, "file", file)
     without = _collection(group, "without_result")
     for channel in found.channels.values():
-        holes = without_result(channel, rows_of(channel, found))
+        holes = without_result(channel, rows_of(channel, found), found.first_image)
         without.create_dataset(names[channel.name], data=holes, dtype=np.int64)
     ended = found.ended
     if ended is None:
@@ -47,6 +49,10 @@ def write_account(group: h5py.Group, found: Survey, names: Mapping[str, str]) ->
     group["served_verdict"], group["reason"] = text(ended.verdict), text(ended.reason)
     _put(group, "arrivals", ended.arrivals)
     _put(group, "account", ended.account)
+    _put(group, "positions", ended.positions)
+    _put(group, "detector", detector_told(ended))
+    if ended.suspicion is not None:
+        group["suspicion"] = text(ended.suspicion.text)
     latency = _put(group, "latency", ended.latency_ms)
     for dataset in latency.values():
         dataset.attrs["units"] = "ms"
@@ -55,14 +61,22 @@ def write_account(group: h5py.Group, found: Survey, names: Mapping[str, str]) ->
         missing.create_dataset(safe_name(channel, missing), data=_bounds(intervals), dtype=np.int64)
 
 
-def without_result(channel: Channel, images: int) -> np.ndarray:
-    """The first `MAX_INTERVALS` runs of images without a result in the file, int64 [n, 2] as [start, stop)."""
+def without_result(channel: Channel, images: int, first_image: int) -> np.ndarray:
+    """The first `MAX_INTERVALS` runs of images without a result in the file, int64 [n, 2]: image ids [start, stop)."""
     status = np.zeros(images + 2, np.uint8)
-    status[1 : len(channel.status) + 1] = np.frombuffer(channel.status, np.uint8)
+    rows = channel.rows(first_image)
+    status[1 : len(rows) + 1] = np.frombuffer(rows, np.uint8)
     absent = status != Status.PUBLISHED
     absent[0] = absent[-1] = False
     edges = np.flatnonzero(absent[1:] != absent[:-1])
-    return edges.reshape(-1, 2)[:MAX_INTERVALS].astype(np.int64)
+    return first_image + edges.reshape(-1, 2)[:MAX_INTERVALS].astype(np.int64)
+
+
+def detector_told(ended: SeriesEnded) -> dict[str, int]:
+    """What the detector says it dropped, and what of the missing images that explains; empty where it was not asked."""
+    if ended.detector_dropped is None or ended.reconciled is None:
+        return {}
+    return {"dropped": ended.detector_dropped, **msgspec.structs.asdict(ended.reconciled)}
 
 
 def text(value: str) -> str:

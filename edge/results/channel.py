@@ -6,7 +6,8 @@ from enum import IntEnum
 from streams.codecs.results import ArraySpec, Result
 
 MAX_ROWS = 1 << 24
-"""Images of one channel: 4.6 hours at 1 kHz. A larger id stays in the log; ids come from the wire, memory is ours."""
+"""Images of one channel: 4.6 hours at 1 kHz. One further from the first stays in the log: ids come from the wire,
+memory is ours."""
 
 MAX_CHANNELS = 8
 """Each may cost `MAX_ROWS` bytes while a file is built."""
@@ -33,6 +34,7 @@ class Channel:
     name: str
     specs: tuple[ArraySpec, ...]
     model: tuple[str, str, str]  # name, version, SHA-256 of the weights
+    origin: int = 0  # the image id of the first status
     status: bytearray = field(default_factory=bytearray)  # Status by image id, up to the largest
     axes: dict[str, None] = field(default_factory=dict)  # of positions, in order of appearance
     values: dict[str, None] = field(default_factory=dict)
@@ -40,8 +42,18 @@ class Channel:
 
     def mark(self, image_id: int, status: Status) -> None:
         """Enter what is known of an image."""
-        self.status.extend(bytes(max(0, image_id + 1 - len(self.status))))
-        self.status[image_id] = status
+        row = image_id - self.origin
+        self.status.extend(bytes(max(0, row + 1 - len(self.status))))
+        self.status[row] = status
+
+    def known(self, image_id: int) -> Status:
+        """What was entered of an image."""
+        row = image_id - self.origin
+        return Status(self.status[row]) if row < len(self.status) else Status.MISSING
+
+    def rows(self, first_image: int) -> bytearray:
+        """Status by row of the file, whose row 0 is image `first_image`."""
+        return self.status[first_image - self.origin :]
 
     def name_all(self, result: Result) -> None:
         """Remember what scalars come with the arrays."""

@@ -1,4 +1,4 @@
-"""The datasets of one channel, and how results fill them: row i is image i."""
+"""The datasets of one channel, and how results fill them: a row an image."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping

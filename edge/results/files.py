@@ -5,7 +5,7 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -13,8 +13,15 @@ from types import TracebackType
 
 from edge.results.builder import Builder
 from edge.results.errors import ResultFileError
-from edge.results.names import check_raw_pattern, raw_target
-from edge.results.writer import LeftLogs, SeriesWriter, left_logs
+from edge.results.names import check_raw_pattern, raw_target, series_stem
+from edge.results.writer import (
+    FinishedSeries,
+    LeftLogs,
+    SeriesWriter,
+    complete_series,
+    has_log_that_is_over,
+    left_logs,
+)
 from streams.codecs.results import Heartbeat, Notice, Result, SeriesEnded, SeriesStarted
 from streams.messages import Part
 
@@ -36,8 +43,11 @@ WRITE_PATIENCE_S = 20.0
 BUILD_PATIENCE_S = 15.0
 """How long after the stop files may still be built; their logs stay, so nothing is lost."""
 
+Logged = Callable[[SeriesEnded], None]
+"""Told of each series and route whose log is whole, by a thread of ours."""
+
 _Notice = Result | SeriesStarted | SeriesEnded
-_Item = tuple[_Notice, Sequence[Part]]
+_Item = tuple[_Notice, Sequence[Part], bool]  # of an end: whether everything before it found room in the queue
 _Key = tuple[str, str, str]
 
 
@@ -51,12 +61,21 @@ class ResultFiles:
         folder: where logs and files go; made where it is not there.
         raw_frames: pattern of the detector's own files (see `edge.results.names.raw_target`); empty: none.
         models: SHA-256 of the weights by route.
+        logged: told of what is kept for good.
+        recovering: series come again that an earlier process may have finished: their files are left as they are.
 
     Raises:
         ResultFileError: the folder cannot be written, or the pattern not be filled in.
     """
 
-    def __init__(self, folder: Path, raw_frames: str = "", models: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        raw_frames: str = "",
+        models: Mapping[str, str] | None = None,
+        logged: Logged | None = None,
+        recovering: bool = False,
+    ) -> None:
         check_raw_pattern(raw_frames)
         _check_folder(folder)
         self.not_logged: Counter[str] = Counter()
@@ -67,14 +86,19 @@ class ResultFiles:
         self._put_bytes = 0  # written by the caller's thread only
         self._taken_bytes = 0  # written by our thread only
         self._queued: set[_Key] = set()  # series and routes with anything queued and no end; the caller's thread only
+        self._lacking: set[_Key] = set()  # of these, those with a result that found no room
         self._full: set[str] = set()  # routes of which was said that the disk is too slow
-        self._writers: dict[_Key, SeriesWriter] = {}
+        self._writers: dict[_Key, SeriesWriter | FinishedSeries] = {}
         self._left: LeftLogs = {}
+        self._logged, self._recovering = logged, recovering
+        self._complete: frozenset[str] = frozenset()  # stems of series whose files need nothing more
         self._builder = Builder()
         self._thread = threading.Thread(target=self._run, name="result-files", daemon=True)
 
     def __enter__(self) -> "ResultFiles":
         self._left = left_logs(self._folder)
+        if self._recovering:
+            self._complete = complete_series(self._folder, self._left)
         unbuilt = sum(not path.with_suffix(".h5").exists() for paths in self._left.values() for path in paths)
         self._builder.start()
         self._thread.start()
@@ -106,6 +130,8 @@ class ResultFiles:
             return
         key = _key(notice)
         if isinstance(notice, SeriesEnded):
+            whole = key not in self._lacking
+            self._lacking.discard(key)
             if key not in self._queued:  # nor is there a log
                 return
             self._queued.remove(key)
@@ -113,9 +139,10 @@ class ResultFiles:
             self._leave_out(notice)
             return
         else:
+            whole = True
             self._queued.add(key)
         self._put_bytes += _cost(parts)
-        self._queue.put((notice, parts))
+        self._queue.put((notice, parts, whole))
 
     def _leave_out(self, notice: Result | SeriesStarted) -> None:
         if notice.route not in self._full:
@@ -125,6 +152,8 @@ class ResultFiles:
                 "logged, and the files will be incomplete. Use a faster disk for results.folder",
                 *(self._folder, QUEUE_BYTES >> 20),
             )
+        if isinstance(notice, Result):
+            self._lacking.add(_key(notice))
         self._count(notice)
 
     def _give_up(self) -> None:
@@ -165,24 +194,35 @@ class ResultFiles:
         except queue.Empty:
             return ()
 
-    def _write(self, notice: _Notice, parts: Sequence[Part]) -> None:
+    def _write(self, notice: _Notice, parts: Sequence[Part], whole: bool) -> None:
         if isinstance(notice, SeriesEnded):
-            self._finish(self._writers.pop(_key(notice)), parts)
+            self._finish(self._writers.pop(_key(notice)), notice, parts, whole)
         elif not self._writer(notice, parts).append(parts):
             self._count(notice)
 
-    def _writer(self, notice: Result | SeriesStarted, parts: Sequence[Part]) -> SeriesWriter:
+    def _writer(self, notice: Result | SeriesStarted, parts: Sequence[Part]) -> SeriesWriter | FinishedSeries:
         key = _key(notice)
         if key not in self._writers:
             raw = raw_target(self._raw_frames, notice) if self._raw_frames else ""
             facts: dict[str, object] = {"program": f"edge serve {version('detector-edge')}", "raw_frames": raw}
             model = self._models.get(notice.route, "")
-            self._writers[key] = SeriesWriter(self._folder, notice, parts, facts, model, self._left)
+            if self._recovering and self._finished(series_stem(notice, model)):
+                self._writers[key] = FinishedSeries()
+            else:
+                self._writers[key] = SeriesWriter(self._folder, notice, parts, facts, model, self._left)
         return self._writers[key]
 
-    def _finish(self, writer: SeriesWriter, end: Sequence[Part]) -> None:
-        writer.append(end, insist=True)
+    def _finished(self, stem: str) -> bool:
+        """Whether what comes again of this series is where it belongs."""
+        return stem in self._complete or has_log_that_is_over(stem, self._left)
+
+    def _finish(
+        self, writer: SeriesWriter | FinishedSeries, end: SeriesEnded, parts: Sequence[Part], whole: bool
+    ) -> None:
+        whole = writer.append(parts, insist=True) and not writer.not_logged and whole
         writer.close()
+        if whole and self._logged is not None:
+            self._logged(end)
         if writer.path is not None:
             self._builder.put(writer.path)
 

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge.results import log
+from edge.results.errors import ResultFileError
 from edge.results.survey import facts_record
-from streams.codecs.results import Notice, SeriesEnded, decode
+from streams.codecs.results import Notice, SeriesEnded, SeriesStarted, decode
 from streams.messages import CodecError, Part
+from streams.recording.records import append
 
 CUT_SHORT = "shutdown"
-"""Why a series was closed that edge serve may see again: it was stopped itself (streams.series.CloseReason)."""
+"""Why a series was closed, or frames of one were given up, that edge serve may see again: it was stopped itself."""
 
 
 class LogFile:
@@ -64,40 +66,52 @@ class LogFile:
 
     def _write(self, buffers: Sequence[Part]) -> None:
         self._dirty = True
-        left = [memoryview(buffer) for buffer in buffers if len(buffer)]
-        try:
-            while left:
-                written = os.writev(self._fd, left[: os.sysconf("SC_IOV_MAX")])
-                while left and written >= len(left[0]):
-                    written -= len(left.pop(0))
-                if left:
-                    left[0] = left[0][written:]
-        except OSError:
-            os.ftruncate(self._fd, self._end)
-            os.lseek(self._fd, self._end, os.SEEK_SET)
-            raise
-        self._end += sum(map(len, buffers))
+        self._end = append(self._fd, buffers, self._end)
+
+
+def is_over(path: Path) -> bool:
+    """Whether nothing more belongs into a log: its series was closed, and all that was published of it is there."""
+    try:
+        with path.open("rb") as file:
+            _unfinished(file.fileno())
+    except FileExistsError:
+        return True
+    except (OSError, ResultFileError):
+        return False
+    return False
 
 
 def _unfinished(fd: int) -> int:
-    """Where the last whole record of a log ends, its series still running when edge serve ended, in order or not.
+    """Where the last whole record of a log ends that lacks something: edge serve ended, in order or not, while its
+    series was running or had results on their way, or the disk did not take all of them.
 
     Raises:
-        FileExistsError: the series was closed; what comes now is another acquisition.
+        FileExistsError: it lacks nothing; what comes now is another acquisition.
         ResultFileError: it is no log.
     """
-    end, closed = 0, False
+    end, closed, origin, results = 0, False, "", 0
     with os.fdopen(os.dup(fd), "rb") as file:
         for found in log.read(file):
             if isinstance(found, log.Damage):
                 continue
             end = found.stop
-            if len(found.parts) == 2:  # no arrays: a notice of the series itself
-                notice = _notice(found.parts)
-                closed = notice.reason != CUT_SHORT if isinstance(notice, SeriesEnded) else closed
+            if len(found.parts) > 2:
+                results += 1
+                continue
+            notice = _notice(found.parts)  # without arrays: of the series itself
+            if isinstance(notice, SeriesStarted) and notice.origin != origin:
+                origin, results = notice.origin, 0
+            closed = _lacks_nothing(notice, results) if isinstance(notice, SeriesEnded) else closed
     if closed:
         raise FileExistsError(errno.EEXIST, "the series of this log is over")
     return end
+
+
+def _lacks_nothing(ended: SeriesEnded, results: int) -> bool:
+    """Args: results: how many are in the log since the last start of edge serve."""
+    dropped, published = ended.account.get("dropped"), ended.account.get("published")
+    given_up = isinstance(dropped, dict) and CUT_SHORT in dropped
+    return ended.reason != CUT_SHORT and not given_up and results >= (published if isinstance(published, int) else 0)
 
 
 def sync(path: Path) -> None:

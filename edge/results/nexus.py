@@ -57,7 +57,8 @@ def write(into: h5py.File, found: Survey, name: str) -> None:
     for run in runs(Survey(found.path, found.size).rows()):
         for column, dataset in datasets[run.channel]:
             if dataset.size:
-                dataset[run.first : run.first + len(run.rows)] = column.stack(run.rows)
+                row = run.first - found.first_image
+                dataset[row : row + len(run.rows)] = column.stack(run.rows)
     write_account(_group(entry, "account", "NXcollection"), found, names)
     _instrument(_group(entry, "instrument", "NXinstrument"), found)
 
@@ -76,8 +77,9 @@ def compare(back: h5py.File, found: Survey) -> None:
         group, own = made[run.channel]
         for column in own:
             dataset = dataset_at(group, column.name)
-            last = run.first + len(run.rows)
-            if dataset.size and dataset[run.first : last].tobytes() != column.stack(run.rows).tobytes():
+            row = run.first - found.first_image
+            there = dataset[row : row + len(run.rows)] if dataset.size else None
+            if there is not None and there.tobytes() != column.stack(run.rows).tobytes():
                 raise OSError(f"{dataset.name} reads back differently at image {run.first}")
 
 
@@ -106,10 +108,10 @@ def _describe_model(process: h5py.Group, found: Survey) -> None:
 def _data(group: h5py.Group, channel: Channel, found: Survey) -> list[tuple[Column, h5py.Dataset]]:
     images = rows_of(channel, found)
     made = [(column, column.create(group, images)) for column in columns(channel, found.position_units)]
-    _image_ids(group, images)
-    status = _own(group, "status", images, np.uint8)
-    if channel.status:
-        status[: len(channel.status)] = np.frombuffer(channel.status, np.uint8)
+    _image_ids(group, found.first_image, images)
+    status, rows = _own(group, "status", images, np.uint8), channel.rows(found.first_image)
+    if rows:
+        status[: len(rows)] = np.frombuffer(rows, np.uint8)
     status.attrs["meaning"] = ", ".join(f"{one.value} {one.name.lower()}" for one in Status)
     group.attrs["channel"] = attribute(channel.name)
     signal = next((dataset for column, dataset in made if column.is_output), None)
@@ -125,10 +127,10 @@ def _own(group: h5py.Group, name: str, images: int, dtype: type[np.generic]) -> 
     return group.create_dataset(name, (images,), dtype, **chunked)
 
 
-def _image_ids(group: h5py.Group, images: int) -> None:
+def _image_ids(group: h5py.Group, first_image: int, images: int) -> None:
     dataset = _own(group, "image_id", images, np.int64)
     for first in range(0, images, BLOCK):
-        dataset[first : first + BLOCK] = np.arange(first, min(first + BLOCK, images))
+        dataset[first : first + BLOCK] = first_image + np.arange(first, min(first + BLOCK, images))
 
 
 def _instrument(instrument: h5py.Group, found: Survey) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from edge.results.account import iso, without_result
+from edge.results.account import detector_told, iso, without_result
 from edge.results.survey import Survey, survey
 from edge.results.verdict import expected_images, file_verdict, rows_of
 
@@ -66,6 +66,9 @@ class Summary(msgspec.Struct, frozen=True):
     stored: int
     arrivals: dict[str, Any]
     account: dict[str, Any]
+    detector: dict[str, int]  # images that it dropped, as far as it told, and what that explains
+    positions: dict[str, Any]  # joined, missing{reason}
+    suspicion: str
     latency_ms: dict[str, float]
     refused: dict[str, int]
     damaged_bytes: int
@@ -104,6 +107,9 @@ def summarise_log(path: Path) -> Summary:
         stored=sum(channel.stored for channel in found.channels.values()),
         arrivals={name: value for name, value in (ended.arrivals if ended else {}).items() if value is not None},
         account=ended.account if ended else {},
+        detector=detector_told(ended) if ended else {},
+        positions=ended.positions if ended else {},
+        suspicion=ended.suspicion.text if ended and ended.suspicion else "",
         latency_ms=ended.latency_ms if ended else {},
         refused=dict(found.refused),
         damaged_bytes=found.damaged_bytes,
@@ -119,7 +125,9 @@ def _channels(found: Survey) -> list[ChannelSummary]:
     made = []
     for channel in found.channels.values():
         rows = rows_of(channel, found)
-        holes = [(int(start), int(stop)) for start, stop in without_result(channel, rows)[:MOST_HOLES]]
+        holes = [
+            (int(start), int(stop)) for start, stop in without_result(channel, rows, found.first_image)[:MOST_HOLES]
+        ]
         made.append(ChannelSummary(channel.name, rows, channel.stored, holes))
     return made
 

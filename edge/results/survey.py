@@ -13,6 +13,7 @@ from edge.results import log
 from edge.results.channel import MAX_CHANNELS, MAX_ROWS, Channel, Status, model_of, storable
 from edge.results.errors import ResultFileError
 from streams.codecs.results import Heartbeat, Result, SeriesEnded, SeriesStarted, decode
+from streams.ledger.series import EARLY_IDS
 from streams.messages import CodecError, Part
 
 MAX_ORIGINS = 1000
@@ -47,6 +48,8 @@ class Survey:
         self._last_damage: log.Damage | None = None
         self.size = 0
         self.first_ns = self.last_ns = 0  # published, wall clock
+        self._origin: int | None = None  # images below it have no place
+        self._lowest: int | None = None  # id that has a place
 
     def rows(self) -> Iterator[Row]:
         """The results that have a place, in the log's order, each key once.
@@ -78,6 +81,17 @@ class Survey:
         if self.first is None:
             raise ResultFileError(f"{self.path} holds no whole record of a series: there is nothing to build a file of")
         return self.first
+
+    @property
+    def first_image(self) -> int:
+        """The image of row 0: the first of the series, or an earlier one that came. Where nobody said: 0, if near.
+
+        Pulse ids of accelerators count for years, so row and image id differ.
+        """
+        told = [notice.first_image for notice in (self.started, self.ended) if notice is not None]
+        if self._lowest is not None:
+            told += [self._lowest] if told or self._lowest >= MAX_ROWS else [0]
+        return max(min(told, default=0), self._origin or 0)
 
     @property
     def position_units(self) -> dict[str, str]:
@@ -119,6 +133,7 @@ class Survey:
                 self.published[notice.origin] = _count(notice.account.get("published"))
         elif self.started is None or (notice.announced and not self.started.announced):
             self.started = notice
+            self._begin(notice.first_image)
         return None
 
     def _belongs(self, notice: SeriesNotice) -> bool:
@@ -131,15 +146,21 @@ class Survey:
         self.first_ns = min(self.first_ns or notice.published_ns, notice.published_ns)
         self.last_ns = max(self.last_ns, notice.published_ns)
 
+    def _begin(self, first_image: int) -> None:
+        """Make room from here on, and for images of before that the ledger takes, too."""
+        if self._origin is None:
+            self._origin = max(0, first_image - EARLY_IDS)
+
     def _place(self, result: Result, arrays: dict[str, np.ndarray]) -> Row | None:
+        self._begin(0 if result.image_id < MAX_ROWS else result.image_id)
         channel = self._channel(result)
-        if channel is None or not 0 <= result.image_id < MAX_ROWS:
+        if channel is None or not 0 <= result.image_id - channel.origin < MAX_ROWS:
             self.refused["no_room"] += 1
             return None
-        known = channel.status[result.image_id] if result.image_id < len(channel.status) else Status.MISSING
-        if known != Status.MISSING:
+        if channel.known(result.image_id) != Status.MISSING:
             self.refused["repeat"] += 1
             return None
+        self._lowest = min(result.image_id, result.image_id if self._lowest is None else self._lowest)
         if not storable(result.specs) or result.specs != channel.specs or model_of(result) != channel.model:
             channel.mark(result.image_id, Status.MISFIT)
             self.refused["misfit"] += 1
@@ -152,7 +173,8 @@ class Survey:
     def _channel(self, result: Result) -> Channel | None:
         known = self.channels.get(result.channel)
         if known is None and len(self.channels) < MAX_CHANNELS:
-            known = self.channels[result.channel] = Channel(result.channel, result.specs, model_of(result))
+            known = Channel(result.channel, result.specs, model_of(result), self._origin or 0)
+            self.channels[result.channel] = known
         return known
 
 

@@ -21,7 +21,7 @@ def expected_images(found: Survey) -> int | None:
 
 def rows_of(channel: Channel, found: Survey) -> int:
     """Rows of a channel's datasets: all images that were expected, and all that came."""
-    return max(len(channel.status), expected_images(found) or 0)
+    return max(len(channel.rows(found.first_image)), expected_images(found) or 0)
 
 
 def file_verdict(found: Survey) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge.results.errors import ResultFileError
-from edge.results.logfile import LogFile
+from edge.results.logfile import LogFile, is_over
 from edge.results.names import series_stem, stem_of, timestamp
 from streams.codecs.results import Result, SeriesStarted
 from streams.messages import Part
@@ -30,6 +30,33 @@ def left_logs(folder: Path) -> LeftLogs:
     for path in sorted(folder.glob("*.log")):
         found.setdefault(stem_of(path.name), []).append(path)
     return found
+
+
+def complete_series(folder: Path, left: LeftLogs) -> frozenset[str]:
+    """Stems of the series that have a file and no log any more: it is complete."""
+    return frozenset(stem_of(path.with_suffix(".log").name) for path in folder.glob("*.h5")) - left.keys() - {""}
+
+
+def has_log_that_is_over(stem: str, left: LeftLogs) -> bool:
+    """Whether what comes again of a series is in one of its logs. Reads them: asked only of series that do come."""
+    return any(map(is_over, left.get(stem, [])))
+
+
+class FinishedSeries:
+    """Stands where a `SeriesWriter` would: what comes again is in its file already."""
+
+    path = None
+    not_logged = 0
+
+    def append(self, parts: Sequence[Part], *, insist: bool = False) -> bool:
+        """Nothing to write."""
+        return True
+
+    def sync(self) -> None:
+        """Nothing to sync."""
+
+    def close(self) -> None:
+        """Nothing to close."""
 
 
 class SeriesWriter:

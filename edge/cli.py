@@ -9,8 +9,13 @@ from edge.commands.lazy import Entry, LazyCommands
 
 ENTRIES = {
     "serve": Entry("edge.commands.serve:serve", "Run the data plane: frames in, inference, results out."),
+    "init": Entry("edge.commands.init:init", "Ask a detector what it is, and write a configuration for it."),
+    "watch": Entry("edge.commands.watch:watch", "Run the data plane beside a detector and show what becomes of it."),
+    "tee": Entry("edge.commands.tee:tee", "Stand in front of a file writer and pass on a copy."),
     "simulate": Entry("edge.commands.simulate:simulate", "Run a simulated detector and beamline to play with."),
-    "replay": Entry("edge.commands.replay:replay", "Stream a file of frames as a detector would."),
+    "record": Entry("edge.commands.record:record", "Record the raw messages of a detector."),
+    "captures": Entry("edge.commands.captures:captures", "Show what was recorded."),
+    "replay": Entry("edge.commands.replay:replay", "Stream a file of frames, or a capture, as a detector would."),
     "demo": Entry("edge.commands.demo:demo", "Run a complete experiment on this machine."),
     "results": Entry("edge.commands.results:results", "Show a result file, or build it from its log."),
     "doctor": Entry("edge.commands.doctor:doctor", "Check that this machine can run everything."),

@@ -4,6 +4,7 @@ Frames are delivered as a detector would send them: unsigned integers, [height, 
   * Floating-point frames that hold integers become the smallest unsigned type that holds them all, exactly.
   * Signed integers keep their bits: the flags -1 and -2 of an int32 file become 2**32 - 1 and 2**32 - 2, by
     which detectors flag pixels in uint32, and counts that had wrapped in int16 are unwrapped.
+  * Frames that a format keeps sparse are filled with zeros.
   * Corner-centred frames (the zero frequency at [0, 0]) are shifted to the centre.
 """
 
@@ -18,7 +19,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from edge.scanformats import MAX_LOADED_BYTES, RawScan, ScanFileError, read_file
+from edge.scanformats import read_file
+from edge.scanraw import MAX_LOADED_BYTES, RawScan, ScanFileError
 
 __all__ = ["Origin", "Scan", "ScanFileError", "open_scan"]
 
@@ -46,7 +48,7 @@ _DAMAGED = (
 class Scan:
     """A measured scan. Close it, or use it in a `with` statement: frames may be read from an open file."""
 
-    format: str  # "npz", "npy", "hdf5", "cxi", "tiff"
+    format: str  # "npz", "hexrd", "npy", "hdf5", "cxi", "tiff"
     count: int
     shape: tuple[int, int]  # (height, width)
     dtype: str  # of the frames as delivered: "uint8", "uint16" or "uint32"
@@ -78,7 +80,7 @@ def open_scan(path: str | Path, dataset: str | None = None, origin: Origin = "au
     raw = _reading(path, lambda: read_file(path, dataset))
     try:
         counts = _Counts(raw, path)
-        at_corner = origin == "corner" or (origin == "auto" and _corner_centred(counts, raw.count))
+        at_corner = origin == "corner" or (origin == "auto" and not raw.as_sent and _corner_centred(counts, raw.count))
         frame = _shifted(counts) if at_corner else counts.frame
         return Scan(
             format=raw.format,

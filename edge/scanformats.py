@@ -4,51 +4,17 @@ Nothing is unpickled. HDF5, TIFF and .npy files are read frame by frame; what ha
 refused above `MAX_LOADED_BYTES`, by its declared size, before anything is allocated.
 """
 
-import bz2
-import io
 import math
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any
 
 import h5py
 import numpy as np
 import tifffile
-from numpy.typing import NDArray
 
-Array: TypeAlias = NDArray[Any]
-
-MAX_LOADED_BYTES = 4 * 1024**3
-"""Largest array that is read into memory whole."""
-
-FRAMES = ("data", "reciprocal", "frames", "diffraction", "images")
-"""Names of frame arrays, the usual one first. Any other name does where it is the only candidate."""
-
-POSITIONS = {"scan": "px", "position": "m", "positions": "m", "translation": "m"}
-"""Names of position arrays and their units."""
-
-EXPECTED = "expected frames [n, height, width] of numbers"
-
-
-class ScanFileError(ValueError):
-    """The file is no scan that can be read; one line says what was found and what is expected."""
-
-
-@dataclass(frozen=True)
-class RawScan:
-    """What a file holds, numbers as they are stored."""
-
-    format: str
-    count: int
-    shape: tuple[int, int]  # (height, width)
-    dtype: np.dtype[Any]
-    read: Callable[[int], Array]  # the frame of an index, [height, width]
-    close: Callable[[], None]
-    positions: Array | None = None  # [n, 2] in (row, col)
-    position_units: str | None = None  # "px" or "m"
-    probe: Array | None = None  # [..., modes, height, width] complex
+from edge.scanarchives import read_npz, read_npz_bz2
+from edge.scanraw import EXPECTED, MAX_LOADED_BYTES, POSITIONS, Array, RawScan, ScanFileError, choose, in_memory, stack
 
 
 def read_file(path: Path, dataset: str | None) -> RawScan:
@@ -66,112 +32,11 @@ def read_file(path: Path, dataset: str | None) -> RawScan:
     raise ScanFileError(f"no format is known by that ending; expected one of {known}")
 
 
-def _npz(path: Path, dataset: str | None) -> RawScan:
-    with path.open("rb") as file:
-        return _npz_members(file, dataset)
-
-
-def _npz_bz2(path: Path, dataset: str | None) -> RawScan:
-    with bz2.open(path) as file:
-        content = file.read(MAX_LOADED_BYTES + 1)
-    if len(content) > MAX_LOADED_BYTES:
-        raise ScanFileError(f"it unpacks to more than {MAX_LOADED_BYTES} bytes; expected less (use HDF5)")
-    return _npz_members(io.BytesIO(content), dataset)
-
-
-def _npz_members(file: BinaryIO, dataset: str | None) -> RawScan:
-    with zipfile.ZipFile(file) as archive:
-        heads = {
-            name.removesuffix(".npy"): _npy_head(archive, name) for name in archive.namelist() if name.endswith(".npy")
-        }
-        key = _choose(heads, dataset)
-        frames = _stack(_npy_member(archive, key), key)
-        positions, units = None, None
-        for name, unit in POSITIONS.items():
-            if name in heads:
-                positions, units = _npy_member(archive, name), unit
-                positions = positions.reshape(-1, positions.shape[-1]) if positions.ndim else positions
-                break
-        probe = _npy_member(archive, "probe") if "probe" in heads else None
-    return _in_memory("npz", frames, positions, units, probe)
-
-
-def _npy_head(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and type of one member; its size is checked before anybody allocates it."""
-    with archive.open(name) as member:
-        version = np.lib.format.read_magic(member)
-        if version not in ((1, 0), (2, 0)):
-            raise ScanFileError(f"{name} is of .npy version {version}; expected 1.0 or 2.0")
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(member)
-    size = math.prod(shape) * dtype.itemsize
-    if size > MAX_LOADED_BYTES:
-        raise ScanFileError(f"{name} holds {size} bytes; expected at most {MAX_LOADED_BYTES} (use .npy or HDF5)")
-    if not dtype.hasobject and size > archive.getinfo(name).file_size:
-        raise ScanFileError(f"{name} is cut short; {EXPECTED}")
-    return shape, dtype
-
-
-def _npy_member(archive: zipfile.ZipFile, key: str) -> Array:
-    with archive.open(f"{key}.npy") as member:
-        return np.lib.format.read_array(member, allow_pickle=False)
-
-
 def _npy(path: Path, dataset: str | None) -> RawScan:
     if dataset is not None:
         raise ScanFileError(f"a .npy file has no datasets, so none named {dataset!r}; expected no --dataset")
     frames = np.load(path, mmap_mode="r", allow_pickle=False)
-    return _in_memory("npy", _stack(frames, "the array"))
-
-
-def _in_memory(
-    name: str,
-    frames: Array,
-    positions: Array | None = None,
-    units: str | None = None,
-    probe: Array | None = None,
-) -> RawScan:
-    count, height, width = frames.shape
-    read: Callable[[int], Array] = frames.__getitem__
-    return RawScan(name, count, (height, width), frames.dtype, read, lambda: None, positions, units, probe)
-
-
-def _stack(frames: Array, name: str) -> Array:
-    """The frames as [n, height, width]: leading axes of length 1 go, a single image becomes a stack of one."""
-    while frames.ndim > 3 and frames.shape[0] == 1:
-        frames = frames[0]
-    if frames.ndim == 2:
-        frames = frames[np.newaxis]
-    if frames.ndim != 3 or frames.dtype.kind not in "biuf" or 0 in frames.shape:
-        raise ScanFileError(f"{name} is {frames.dtype}{list(frames.shape)}; {EXPECTED}")
-    return frames
-
-
-def _choose(heads: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]], dataset: str | None) -> str:
-    """The name of the frames among arrays of known (shape, type)."""
-    if dataset is not None:
-        if dataset not in heads:
-            raise ScanFileError(f"it has no dataset {dataset!r}; expected one of {_some(heads)}")
-        return dataset
-    stacks = [
-        key
-        for key, (shape, dtype) in heads.items()
-        if len(shape) >= 3 and math.prod(shape[:-3]) == 1 and dtype.kind in "biuf"
-    ]
-    for name in FRAMES:
-        named = [key for key in stacks if key.rsplit("/", 1)[-1] == name]
-        if named:
-            return max(named, key=lambda key: math.prod(heads[key][0]))
-    if len(stacks) == 1:
-        return stacks[0]
-    if not stacks:
-        raise ScanFileError(f"it holds {_some(heads)}; {EXPECTED}")
-    raise ScanFileError(f"it holds several stacks ({_some(stacks)}); expected --dataset to name one")
-
-
-def _some(names: Mapping[str, Any] | Sequence[str]) -> str:
-    shown = sorted(names)[:8]
-    return ", ".join(shown) + (", ..." if len(names) > len(shown) else "") or "nothing"
+    return in_memory("npy", stack(frames, "the array"))
 
 
 def _hdf5(path: Path, dataset: str | None) -> RawScan:
@@ -193,7 +58,7 @@ def _hdf5_scan(file: h5py.File, dataset: str | None) -> RawScan:
     pieces = _detector_pieces(file) if dataset is None else []
     if not pieces:
         heads = {key: (value.shape, value.dtype) for key, value in found.items()}
-        pieces = [found[_choose(heads, dataset and dataset.strip("/"))]]
+        pieces = [found[choose(heads, dataset and dataset.strip("/"))]]
     count, shape, read = _joined(pieces)
     positions, units = _hdf5_positions(found, name)
     return RawScan(name, count, shape, pieces[0].dtype, read, file.close, positions, units)
@@ -268,14 +133,14 @@ def _tiff(path: Path, dataset: str | None) -> RawScan:
         shape, count = series.shape, len(series.pages)
         if len(shape) in (2, 3) and count == (shape[0] if len(shape) == 3 else 1):
             pages = series.pages
-            head = _stack(_page(pages, 0), "a page")
+            head = stack(_page(pages, 0), "a page")
             height, width = head.shape[-2:]
             return RawScan("tiff", count, (height, width), head.dtype, lambda i: _page(pages, i), file.close)
         if series.nbytes > MAX_LOADED_BYTES:
             raise ScanFileError(f"its stack of {series.nbytes} bytes is not split into pages; expected pages")
-        frames = _stack(series.asarray(), "the stack")
+        frames = stack(series.asarray(), "the stack")
         file.close()
-        return _in_memory("tiff", frames)
+        return in_memory("tiff", frames)
     except BaseException:
         file.close()
         raise
@@ -286,8 +151,8 @@ def _page(pages: Any, number: int) -> Array:
 
 
 READERS: Mapping[tuple[str, ...], Callable[[Path, str | None], RawScan]] = {
-    (".npz.bz2",): _npz_bz2,
-    (".npz",): _npz,
+    (".npz.bz2",): read_npz_bz2,
+    (".npz",): read_npz,
     (".npy",): _npy,
     (".h5", ".hdf5", ".hdf", ".nxs", ".cxi"): _hdf5,
     (".tif", ".tiff"): _tiff,

@@ -11,9 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from edge.bench import pause as benchmark
 from edge.bench import report
+from edge.bench.rows import write
 from edge.demo.children import ChildError
 from edge.demo.map import Options
-from edge.demo.report import write_json
 from edge.experiment.errors import AgentFailed, DetectorError, PointFailed
 from streams.subscriber import NoAnswer
 
@@ -50,7 +50,7 @@ def pause(
     for line in report.summary(outcome):
         click.echo(line)
     if json_file:
-        write_json(json_file, outcome)
+        write(json_file, report.rows(outcome))
     failures = report.failures(outcome)
     if failures:
         raise click.ClickException(f"{'; '.join(failures)} (documents and logs in {folder})")

@@ -21,7 +21,7 @@ from edge.demo.terminal import nearest, picture
 from edge.experiment.errors import AgentFailed, DetectorError, PointFailed
 from edge.physics.bragg import bragg_sample
 from edge.simulate.beamline import MONITOR_RATE_HZ
-from streams.codecs import DECODERS
+from streams.codecs import ANNOUNCED
 from streams.subscriber import NoAnswer
 
 MOST_COLUMNS = 56
@@ -34,7 +34,7 @@ LINES_BELOW = 6
 @click.option(
     "--points", type=click.IntRange(12, 5000), default=100, show_default=True, help="That the agent may choose."
 )
-@click.option("--protocol", type=click.Choice(sorted(DECODERS)), default="stream-v2", show_default=True)
+@click.option("--protocol", type=click.Choice(ANNOUNCED), default="stream-v2", show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), default="demo-output", show_default=True)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the numbers to a file.")
 @click.option("--triton-url", metavar="HOST:PORT", help="Use a running Triton instead of the embedded one.")

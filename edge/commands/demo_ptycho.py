@@ -15,7 +15,7 @@ from edge.demo.children import ChildError
 from edge.demo.scan import PtychoScan, ScanError, judge, judge_stitched, measured, reference_on_canvas, simulated
 from edge.demo.terminal import picture
 from edge.scanfiles import ScanFileError
-from streams.codecs import DECODERS
+from streams.codecs import ANNOUNCED
 from streams.sockets import SocketError
 from streams.subscriber import NoAnswer
 
@@ -30,7 +30,7 @@ LINES_BELOW = 8
 @click.option("--reference", type=click.Path(path_type=Path), help="A reconstruction of it to compare with.")
 @click.option("--rate", type=click.FloatRange(0.1, 10_000), default=60.0, show_default=True, help="Frames a second.")
 @click.option("--frames", type=click.IntRange(1), help="Send only the first frames.")
-@click.option("--protocol", type=click.Choice(sorted(DECODERS)), default="stream-v2", show_default=True)
+@click.option("--protocol", type=click.Choice(ANNOUNCED), default="stream-v2", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the simulated scan.")
 @click.option("--output", type=click.Path(path_type=Path), default="demo-output", show_default=True)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the numbers to a file.")

@@ -16,6 +16,7 @@ from edge.results.summary import Summary, summarise_log
 
 INCOMPLETE = 3
 SHOWN_HOLES = 6
+LATENCIES = ("p50", "p99", "max")
 
 
 @click.command()
@@ -79,26 +80,38 @@ def _facts(summary: Summary) -> list[tuple[str, str | Text]]:
         ("verdict", Text(summary.verdict, style=colour)),
         ("edge serve said", f"{summary.served_verdict} ({summary.reason})" if summary.reason else "nothing: no end"),
         ("series", f"{summary.series_id} of {summary.source} ({summary.series_uid})"),
-        ("route", f"{summary.route}: {summary.model} {summary.model_version} ({summary.model_sha256[:12]})"),
+        ("route", summary.route + _model(summary)),
         ("time", f"{summary.start} to {summary.end}"),
         ("images", _counts(summary)),
     ]
     for channel in summary.channels:
-        holes = ", ".join(f"{start} to {stop - 1}" for start, stop in channel.holes[:SHOWN_HOLES])
+        holes = ", ".join(_run(start, stop) for start, stop in channel.holes[:SHOWN_HOLES])
         more = " ..." if len(channel.holes) > SHOWN_HOLES else ""
         without = f"; none for images {holes}{more}" if holes else ""
         rows.append((channel.name, f"{channel.stored} results for {channel.rows} images{without}"))
     if summary.latency_ms:
-        rows.append(("latency", ", ".join(f"{name} {value:.3g} ms" for name, value in summary.latency_ms.items())))
+        names = [name for name in LATENCIES if name in summary.latency_ms]
+        rows.append(("latency", ", ".join(f"{name} {summary.latency_ms[name]:.3g} ms" for name in names)))
     rows += _remarks(summary)
     if summary.raw:
         rows.append(("raw frames", _raw(summary)))
     return rows
 
 
+def _model(summary: Summary) -> str:
+    """Told by results only."""
+    return f": {summary.model} {summary.model_version} ({summary.model_sha256[:12]})" if summary.model else ""
+
+
+def _run(start: int, stop: int) -> str:
+    return f"{start}" if stop == start + 1 else f"{start} to {stop - 1}"
+
+
 def _counts(summary: Summary) -> str:
     expected = "unknown" if summary.images is None else str(summary.images)
     told = {name: summary.arrivals.get(name) for name in ("received", "missing", "late", "refused")}
+    if summary.arrivals.get("absent"):
+        told["absent"] = summary.arrivals["absent"]
     told["published"] = summary.account.get("published")
     counts = ", ".join(f"{name} {value}" for name, value in told.items() if value is not None)
     return f"expected {expected} of each channel" + (f"; {counts}" if counts else "")
@@ -108,6 +121,25 @@ def _remarks(summary: Summary) -> list[tuple[str, str]]:
     remarks = []
     if summary.starts > 1:
         remarks.append(("starts", f"edge serve was started {summary.starts} times within the series"))
+    lost = [
+        f"{count} {outcome} ({reason})"
+        for outcome in ("dropped", "failed", "unpublished")
+        for reason, count in (summary.account.get(outcome) or {}).items()
+    ]
+    lost += [f"{unwanted} not for this route"] if (unwanted := summary.account.get("unwanted")) else []
+    if lost:
+        remarks.append(("without result", ", ".join(lost)))
+    if detector := summary.detector:
+        said = f"it dropped {detector['dropped']} images itself"
+        if detector["explained"] or detector["lost"]:
+            said += f"; of the missing ones {detector['explained']} are among them, "
+            said += f"{detector['lost']} were lost on the way or never taken"
+        remarks.append(("detector", said))
+    if summary.suspicion:
+        remarks.append(("suspicion", summary.suspicion))
+    if missing := summary.positions.get("missing"):
+        reasons = ", ".join(f"{count} x {reason}" for reason, count in missing.items())
+        remarks.append(("positions", f"{summary.positions['joined']} results have one; of the others {reasons}"))
     for reason, count in summary.refused.items():
         remarks.append(("not in the file", f"{count} x {reason}"))
     if summary.damaged_bytes:

@@ -13,12 +13,12 @@ import click
 from edge.config import ConfigError, host_and_port
 from edge.simulate.scene import bragg_scene
 from edge.simulate.simulator import Addresses, Options, running
-from streams.codecs import ENCODERS
+from streams.codecs import ANNOUNCED
 from streams.sockets import SocketError
 
 
 @click.command()
-@click.option("--protocol", type=click.Choice(list(ENCODERS)), default="stream-v2", show_default=True,
+@click.option("--protocol", type=click.Choice(ANNOUNCED), default="stream-v2", show_default=True,
               help="What the stream speaks.")  # fmt: skip
 @click.option("--bind", metavar="ADDRESS", default="tcp://127.0.0.1:*", show_default=True,
               help="Where receivers connect; * takes a free port.")  # fmt: skip

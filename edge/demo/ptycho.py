@@ -16,7 +16,7 @@ from edge.models.ptycho import OFFSET_PX, PATCH_PX
 from edge.physics.stitching import Canvas, Stitcher
 from streams.codecs.results import Result, SeriesEnded
 from streams.messages import Acquisition, Compression, Part
-from streams.simulator import Sender, Simulation, SimulatorError
+from streams.simulation.simulator import Sender, Simulation, SimulatorError
 from streams.sockets import Socket, context, push
 from streams.subscriber import Subscriber
 

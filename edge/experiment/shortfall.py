@@ -73,7 +73,8 @@ def never_arrived(now: AccountNow, lacking: Sequence[int]) -> list[int]:
     # Where nobody announced how many come, the holes end at the last image that came.
     end = None
     if now.arrivals.get("expected") is None:
-        end = (now.arrivals.get("received") or 0) + sum(stop - start for holes in channels for start, stop in holes)
+        known = sum(now.arrivals.get(name) or 0 for name in ("received", "absent"))
+        end = known + sum(stop - start for holes in channels for start, stop in holes)
     return [
         image_id
         for image_id in lacking

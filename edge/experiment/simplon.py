@@ -37,6 +37,10 @@ class SimplonClient:
     def url(self) -> str:
         return self._http.base_url
 
+    @property
+    def version(self) -> str:
+        return self._version
+
     def close(self) -> None:
         self._http.close()
 

@@ -1,0 +1,1 @@
+"""`edge init`: what a detector says of itself, and the first configuration for it."""

@@ -1,9 +1,6 @@
-"""What a benchmark leaves: numbers and a table, and on which machine they were taken."""
+"""What `edge bench pause` leaves: a table, a verdict, and rows."""
 
-import os
-import platform
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +10,11 @@ from edge.bench.activity import ACTIVITIES
 from edge.bench.heartbeat import PERIOD_S
 from edge.bench.pause import Measured
 from edge.bench.pauser import Pause
+from edge.bench.rows import Row, machine
 
 
 def numbers(measured: Measured, limit_ms: float, loads: Sequence[float]) -> dict[str, Any]:
-    """The machine-readable outcome; `loads` are the machine's load averages before and after."""
+    """All that was measured, by name; `loads` are the machine's load averages before and after."""
     pauses = measured.pauses
     series = [one for run in measured.runs for one in run.series]
     worst = max(pauses, key=lambda one: one.from_due_s, default=None)
@@ -45,9 +43,36 @@ def numbers(measured: Measured, limit_ms: float, loads: Sequence[float]) -> dict
         "ledger_complete": bool(series) and all(one.verdict == "complete" for one in series),
         "problems": [problem for run in measured.runs for problem in run.problems],
         "seconds": measured.seconds,
-        "machine": machine() | {"load_average": list(loads)},
+        "machine": machine() | {"loads": list(loads)},
         "each": [described(one) for one in pauses],
     }
+
+
+def rows(outcome: Mapping[str, Any]) -> list[Row]:
+    """The same as rows; of latencies the value is the median, the spread reaches from it to the longest."""
+    found = [
+        Row(
+            f"pause/{name}",
+            one["p50"],
+            "ms",
+            (one["p50"], one["max"]) if one["count"] else None,
+            {"spread": "median to longest", **one},
+        )
+        for name, one in outcome["honoured_ms"].items()
+    ]
+    counts = ("pauses", "over_limit", "runs", "points", "observations", "rejected", "images")
+    found += [Row(name, outcome[name], "1") for name in counts]
+    found += [
+        Row("limit", outcome["limit_ms"], "ms", detail="the bar for each pause"),
+        Row("worst", outcome["worst"] and outcome["worst"]["ms"], "ms", detail=outcome["worst"]),
+        Row("stall", outcome["stall_ms"], "ms", detail={"of": "the RunEngine's loop", "at_s": outcome["stall_at_s"]}),
+        Row("ledger_complete", outcome["ledger_complete"]),
+        Row("problems", len(outcome["problems"]), "1", detail=outcome["problems"]),
+        Row("duration", outcome["seconds"], "s"),
+        Row("load_before", outcome["machine"]["loads"][0], detail="load average of a minute"),
+        Row("each", len(outcome["each"]), "1", detail=outcome["each"]),
+    ]
+    return found
 
 
 def table(outcome: Mapping[str, Any]) -> Table:
@@ -63,7 +88,7 @@ def table(outcome: Mapping[str, Any]) -> Table:
 
 def summary(outcome: Mapping[str, Any]) -> list[str]:
     """What belongs beside the table."""
-    on, loads = outcome["machine"], outcome["machine"]["load_average"]
+    on, loads = outcome["machine"], outcome["machine"]["loads"]
     complete = "complete" if outcome["ledger_complete"] else "INCOMPLETE"
     return [
         f"longest stall of the RunEngine's event loop: {outcome['stall_ms']:.1f} ms",
@@ -103,20 +128,3 @@ def latency_ms(seconds: Sequence[float]) -> dict[str, Any]:
         return {"count": 0, "p50": None, "p95": None, "p99": None, "max": None}
     p50, p95, p99, most = (float(value) for value in np.percentile(1e3 * np.array(seconds), (50, 95, 99, 100)))
     return {"count": len(seconds), "p50": p50, "p95": p95, "p99": p99, "max": most}
-
-
-def machine() -> dict[str, Any]:
-    """Where this runs; `cores` are those that this process may use."""
-    return {
-        "cpu": _cpu() or platform.processor() or platform.machine(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "python": platform.python_version(),
-    }
-
-
-def _cpu() -> str:
-    """The name that Linux gives; "" elsewhere."""
-    file = Path("/proc/cpuinfo")
-    lines = file.read_text().splitlines() if file.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

@@ -5,7 +5,7 @@ the photons, drawn by chance, must predict the other nine tenths, which are inde
 reconstruction also what the ptychography model makes of such frames. Needs no torch.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -23,7 +23,7 @@ from edge.physics.probe import load_probe, probe_mask
 from edge.reference import Reference, load_reference
 from edge.scanfiles import Scan, ScanFileError, open_scan
 from edge.training.evaluate_ptycho import session_predict
-from edge.training.figures import Rows, Run, graph_run, keep, median_ms, show
+from edge.training.figures import TIME, Figures, Lines, Run, graph_run, median_ms, publish
 from edge.training.scan_probe import ScanError, pixel_positions
 from edge.training.split import block_split
 
@@ -34,6 +34,14 @@ FLOOR = 0.01
 SIGMAS = (0.7, 1.0, 1.5)
 SHAPE = (256, 256)
 EXPOSURE_S = 0.025
+_UNITS = {
+    "mean square error": "counts^2",
+    "flux bias %": "%",
+    "mean absolute error": "counts",
+    "mean truth": "counts",
+    "ms": "ms",
+    "phase error rad": "rad",
+}
 
 
 class Case(NamedTuple):
@@ -66,7 +74,7 @@ def smoothed(image: NDArray[np.uint16], sigma: float) -> Float:
     return ndimage.gaussian_filter(np.where(good > 0, image, 0).astype(np.float64), sigma) / weight
 
 
-def judged(cases: list[Case], ways: dict[str, Method]) -> Rows:
+def judged(cases: list[Case], ways: dict[str, Method]) -> Lines:
     """Errors on the good pixels: mean square, Poisson deviance a pixel, and of the sum of all counts."""
     rows = []
     for name, way in ways.items():
@@ -106,7 +114,7 @@ def bragg_cases(count: int = 30, seed: int = 100) -> list[Case]:
     return cases
 
 
-def hidden(cases: list[Case], ways: dict[str, Method]) -> Rows:
+def hidden(cases: list[Case], ways: dict[str, Method]) -> Lines:
     """Mean estimate on flagged pixels against the truth, which is not in the image."""
     rows = []
     for name, way in ways.items():
@@ -141,7 +149,7 @@ def unseen_frames(scan: Scan) -> NDArray[np.intp]:
     return block_split(pixel_positions(scan), scan.shape[0]).test
 
 
-def downstream(cases: list[Case], positions: Float, reference: Reference, ways: dict[str, Method]) -> Rows:
+def downstream(cases: list[Case], positions: Float, reference: Reference, ways: dict[str, Method]) -> Lines:
     """Error of the phase that `ptycho` sees in the thinned frames as each method leaves them; `positions` [n, 2]."""
     folder, inside = version_folder("ptycho"), slice(OFFSET_PX, OFFSET_PX + PATCH_PX)
     predict = session_predict(folder / "model.onnx")
@@ -164,28 +172,26 @@ def evaluate_denoise(
 ) -> None:
     """Judge the denoiser on simulated Bragg frames, and on a measured scan where one is named."""
     run = graph_run((model or version_folder("denoise")) / "model.onnx")
-    ways = methods(run)
-    tables: dict[str, Rows] = {}
+    try:
+        publish(_tables(run, scan_file, reference), json_file)
+    except (ScanError, ScanFileError) as error:
+        raise click.ClickException(str(error)) from error
 
-    def tell(title: str, rows: Rows) -> None:
-        tables[title] = rows
-        show(title, rows)
 
-    cases = bragg_cases()
-    tell(f"Bragg scene, {len(cases)} frames of {1e3 * EXPOSURE_S:g} ms, against the truth", judged(cases, ways))
-    tell("The same, flagged pixels", hidden(cases, ways))
-    tell("Time, ONNX Runtime, one thread", [{"frame": "256 x 256", "ms": median_ms(run, cases[0].image)}])
-    if scan_file is not None:
-        try:
-            with open_scan(scan_file) as scan:
-                chosen = unseen_frames(scan)
-                measured = thinned_cases(scan.frame(int(index)) for index in chosen)
-        except (ScanError, ScanFileError) as error:
-            raise click.ClickException(str(error)) from error
-        share = f"{THINNED:.0%} of the photons predict the rest (scaled alike)"
-        tell(f"{scan_file.name}, {len(measured)} frames, {share}", judged(measured, ways))
-        if reference is not None:
-            truth = load_reference(reference)
-            tell("The same frames given to ptycho", downstream(measured, truth.positions[chosen], truth, ways))
-    if json_file is not None:
-        keep(json_file, tables)
+def _tables(run: Run, scan_file: Path | None, reference: Path | None) -> Iterator[Figures]:
+    ways, cases = methods(run), bragg_cases()
+    title = f"Bragg scene, {len(cases)} frames of {1e3 * EXPOSURE_S:g} ms, against the truth"
+    yield Figures("bragg", title, judged(cases, ways), _UNITS)
+    yield Figures("flagged", "The same, flagged pixels", hidden(cases, ways), _UNITS)
+    yield Figures("time", TIME, [{"frame": "256 x 256", "ms": median_ms(run, cases[0].image)}], _UNITS)
+    if scan_file is None:
+        return
+    with open_scan(scan_file) as scan:
+        chosen = unseen_frames(scan)
+        measured = thinned_cases(scan.frame(int(index)) for index in chosen)
+    share = f"{THINNED:.0%} of the photons predict the rest (scaled alike)"
+    yield Figures("measured", f"{scan_file.name}, {len(measured)} frames, {share}", judged(measured, ways), _UNITS)
+    if reference is not None:
+        truth = load_reference(reference)
+        seen = downstream(measured, truth.positions[chosen], truth, ways)
+        yield Figures("ptycho", "The same frames given to ptycho", seen, _UNITS)

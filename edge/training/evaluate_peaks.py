@@ -19,7 +19,7 @@ from edge.physics.arrays import Float
 from edge.physics.bragg import bragg_sample, camera
 from edge.physics.peak_judging import Tally, brightest_pixel, centre_of_mass, on_rings, pairs, tally
 from edge.physics.spots import Kind, SpotFrame, random_spots
-from edge.training.figures import Rows, Run, graph_run, keep, median_ms, show
+from edge.training.figures import TIME, Figures, Lines, Percentiles, Run, graph_run, median_ms, publish
 from edge.training.measured_frames import CERIA_CENTRE, ceria_frame, ruby_frames
 
 RATIOS = (3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 25.0, 50.0, 100.0)
@@ -27,6 +27,15 @@ FRAMES = 20
 SHAPE = (256, 256)
 FILTER_SIGMA_PX, FILTER_LIMIT = 1.3, 5.0
 EXPOSURE_S, FRAMES_A_POINT = 0.025, 4
+_NOTHING = Percentiles(np.nan, np.nan, np.nan)
+_PLACES = {"model": "px", "brightest pixel": "px", "centre of mass": "px"}
+_SCENE = {
+    "bias counts": "counts",
+    "bias % of the brightest": "%",
+    "spread counts": "counts",
+    "stated sigma": "counts",
+}
+_MEASURED = {"px 50/75/95 %": "px"}
 
 
 def places(outputs: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
@@ -47,7 +56,7 @@ def matched_filter(image: NDArray[np.uint16]) -> NDArray[np.float64]:
     return np.argwhere(peak).astype(np.float64)
 
 
-def sweep(run: Run, seed: int = 1) -> tuple[Rows, Rows]:
+def sweep(run: Run, seed: int = 1) -> tuple[Lines, Lines]:
     """By signal-to-noise ratio: what is found, and how exactly (distance in pixels at 50/75/95 % of the spots)."""
     found_rows, place_rows = [], []
     for ratio in RATIOS:
@@ -75,7 +84,7 @@ def sweep(run: Run, seed: int = 1) -> tuple[Rows, Rows]:
     return found_rows, place_rows
 
 
-def scene(run: Run, samples: int = 6, points: int = 40) -> Rows:
+def scene(run: Run, samples: int = 6, points: int = 40) -> Lines:
     """Summed intensities of the Bragg scene against the truth of the map, dim to bright."""
     truth, measured, sigma = [], [], []
     for seed in range(100, 100 + samples):
@@ -108,7 +117,7 @@ def scene(run: Run, samples: int = 6, points: int = 40) -> Rows:
     return rows
 
 
-def measured(run: Run, folder: Path, frames: int) -> Rows:
+def measured(run: Run, folder: Path, frames: int) -> Lines:
     """Ruby, against the list of HEXRD's spot finder."""
     total, frames_seen = Tally(), 0
     errors: list[Float] = []
@@ -120,7 +129,8 @@ def measured(run: Run, folder: Path, frames: int) -> Rows:
         frames_seen += 1
     return [
         {
-            "frames": f"ruby, {frames_seen} of 3888 x 3072",
+            "frames": "ruby, 3888 x 3072",
+            "looked at": frames_seen,
             "spots": total.hits + total.missed,
             "found": total.hits,
             "false": total.false,
@@ -131,7 +141,7 @@ def measured(run: Run, folder: Path, frames: int) -> Rows:
     ]
 
 
-def powder(run: Run, folder: Path) -> Rows:
+def powder(run: Run, folder: Path) -> Lines:
     """Ceria: what is found, and how much of it on the rings. The frame has faint compact spots beside them."""
     image = ceria_frame(folder)
     rows = []
@@ -149,23 +159,22 @@ def powder(run: Run, folder: Path) -> Rows:
 def evaluate_peaks(data: Path | None, frames: int, model: Path | None, json_file: Path | None) -> None:
     """Judge the spot finder on simulated frames, and on measured ones where a folder is named."""
     run = graph_run((model or version_folder("peaks")) / "model.onnx")
-    tables: dict[str, Rows] = {}
+    publish(_tables(run, data, frames), json_file)
 
-    def tell(title: str, rows: Rows) -> None:
-        tables[title] = rows
-        show(title, rows)
 
-    found_rows, place_rows = sweep(run)
-    tell(f"{FRAMES} simulated frames of 256 x 256 a line, matched within 2 px", found_rows)
-    tell("Their places: distance in px at 50/75/95 % of the spots", place_rows)
-    tell(f"Bragg scene, {FRAMES_A_POINT} frames of {1e3 * EXPOSURE_S:g} ms a point", scene(run))
+def _tables(run: Run, data: Path | None, frames: int) -> Iterator[Figures]:
+    found, at = sweep(run)
+    yield Figures("found", f"{FRAMES} simulated frames of 256 x 256 a line, matched within 2 px", found)
+    yield Figures("places", "Their places: distance in px at 50/75/95 % of the spots", at, _PLACES)
+    yield Figures(
+        "scene", f"Bragg scene, {FRAMES_A_POINT} frames of {1e3 * EXPOSURE_S:g} ms a point", scene(run), _SCENE
+    )
     image = next(_frames(20.0, 2)).image
-    tell("Time, ONNX Runtime, one thread", [{"frame": "256 x 256", "ms": median_ms(run, image)}])
+    yield Figures("time", TIME, [{"frame": "256 x 256", "ms": median_ms(run, image)}], {"ms": "ms"})
     if data is not None:
-        tell("Measured frames, matched within 2 px", measured(run, data, frames))
-        tell(f"Powder rings of ceria, 1679 x 1475; the model lists {MOST_PEAKS} at most", powder(run, data))
-    if json_file is not None:
-        keep(json_file, tables)
+        title = f"Powder rings of ceria, 1679 x 1475; the model lists {MOST_PEAKS} at most"
+        yield Figures("measured", "Measured frames, matched within 2 px", measured(run, data, frames), _MEASURED)
+        yield Figures("powder", title, powder(run, data))
 
 
 def _frames(ratio: float, seed: int) -> Iterator[SpotFrame]:
@@ -190,5 +199,5 @@ def _seen(frame: SpotFrame) -> tuple[Float, Float]:
     return where[cover < 0.2], where[cover >= 0.2]
 
 
-def _percentiles(errors: Float) -> str:
-    return "/".join(f"{value:.3f}" for value in np.percentile(errors, [50, 75, 95])) if len(errors) else ""
+def _percentiles(errors: Float) -> Percentiles:
+    return Percentiles(*(float(value) for value in np.percentile(errors, [50, 75, 95]))) if len(errors) else _NOTHING

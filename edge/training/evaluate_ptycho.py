@@ -7,15 +7,10 @@ stitched image against a reference reconstruction of the whole scan. Beside it: 
 is off centre. Needs no torch.
 """
 
-import json
-import os
-import platform
-import shlex
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, TypeAlias
 
 import click
 import numpy as np
@@ -23,6 +18,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from edge.bench.rows import Row, write
 from edge.inference.repository import version_folder
 from edge.inference.telemetry import disable_telemetry
 from edge.models.ptycho import FRAME_PX, OFFSET_PX, PATCH_PX
@@ -39,14 +35,6 @@ Predict: TypeAlias = Callable[[NDArray[np.uint16]], tuple[NDArray[np.float32], N
 """Frame [128, 128] -> amplitude, phase [80, 80]."""
 
 REFINE_SWEEPS = 30
-
-
-class Row(TypedDict):
-    name: str
-    value: float
-    unit: str
-    spread: float | None  # standard deviation over frames
-    detail: str
 
 
 def session_predict(path: Path) -> Predict:
@@ -85,18 +73,21 @@ def evaluate(
     stitcher.refine(REFINE_SWEEPS)
     refined = stitched_errors(*stitcher.image(), canvas.cut(reference)).errors
     mean = mean_errors(judged)
-    spread = float(np.std([one.phase_mae_rad for one in judged]))
+    off = float(np.std([one.phase_mae_rad for one in judged]))
+    spread = (mean.phase_mae_rad - off, mean.phase_mae_rad + off)
     lit = "one constant a frame removed, probe at 25 % of its peak or more"
     return [
-        {"name": "test_frames", "value": len(frames), "unit": "1", "spread": None, "detail": "block split"},
-        _row("phase_mae_rad", mean.phase_mae_rad, "rad", lit, spread),
-        _row("phase_mae_constant_rad", mean.phase_mae_constant_rad, "rad", "the best constant guess"),
-        _row("amplitude_mae", mean.amplitude_mae, "1", lit),
-        _row("amplitude_mae_constant", mean.amplitude_mae_constant, "1", "the best constant guess"),
-        _row("stitched_phase_mae_rad", refined.phase_mae_rad, "rad", f"whatever the order, {REFINE_SWEEPS} sweeps"),
-        _row("stitched_live_phase_mae_rad", live.phase_mae_rad, "rad", "as stitched on arrival"),
-        _row("stitched_phase_mae_constant_rad", live.phase_mae_constant_rad, "rad", "the best constant guess"),
-        _row("inference_ms", 1e3 * float(np.median(seconds)), "ms", "median a frame, ONNX Runtime, one thread"),
+        Row("test_frames", len(frames), "1", detail="block split"),
+        Row("phase_mae_rad", mean.phase_mae_rad, "rad", spread, f"{lit}; spread: a standard deviation over frames"),
+        Row("phase_mae_constant_rad", mean.phase_mae_constant_rad, "rad", detail="the best constant guess"),
+        Row("amplitude_mae", mean.amplitude_mae, "1", detail=lit),
+        Row("amplitude_mae_constant", mean.amplitude_mae_constant, "1", detail="the best constant guess"),
+        Row(
+            "stitched_phase_mae_rad", refined.phase_mae_rad, "rad", detail=f"whatever the order, {REFINE_SWEEPS} sweeps"
+        ),
+        Row("stitched_live_phase_mae_rad", live.phase_mae_rad, "rad", detail="as stitched on arrival"),
+        Row("stitched_phase_mae_constant_rad", live.phase_mae_constant_rad, "rad", detail="the best constant guess"),
+        Row("inference_ms", 1e3 * float(np.median(seconds)), "ms", detail="median a frame, ONNX Runtime, one thread"),
     ]
 
 
@@ -114,13 +105,11 @@ def evaluate_ptycho(scan_file: Path, reference: Path, model: Path | None, json_f
         raise click.ClickException(str(error)) from error
     table = Table("figure", "value", "unit", "spread", "detail")
     for row in rows:
-        spread = "" if row["spread"] is None else f"{row['spread']:.4g}"
-        table.add_row(row["name"], f"{row['value']:.4g}", row["unit"], spread, row["detail"])
+        spread = f"{row.spread[0]:.4g}..{row.spread[1]:.4g}" if row.spread else ""
+        table.add_row(row.name, f"{row.value:.4g}", row.unit, spread, row.detail)
     Console().print(table)
     if json_file is not None:
-        command = shlex.join(["edge", *sys.argv[1:]])
-        facts = {"machine": _machine(), "command": command, "rows": rows}
-        json_file.write_text(json.dumps(facts, indent=2) + "\n")
+        write(json_file, rows)
 
 
 def _evaluate_scan(scan: Scan, reference: Reference, model: Path) -> list[Row]:
@@ -131,8 +120,8 @@ def _evaluate_scan(scan: Scan, reference: Reference, model: Path) -> list[Row]:
 
     def judged(name: str, frames: NDArray[np.uint16], chosen: NDArray[np.intp], detail: str) -> list[Row]:
         errors = _judge(frames, reference.positions[chosen], predict, modes, reference.image)
-        constant = _row(f"{name}_constant_rad", errors.phase_mae_constant_rad, "rad", "the best constant guess")
-        return [_row(f"{name}_rad", errors.phase_mae_rad, "rad", detail), constant]
+        constant = Row(f"{name}_constant_rad", errors.phase_mae_constant_rad, "rad", detail="the best constant guess")
+        return [Row(f"{name}_rad", errors.phase_mae_rad, "rad", detail=detail), constant]
 
     off_centre = np.roll(test, 1, axis=1)
     rows += judged("off_centre_phase_mae", off_centre, split.test, "test frames, the beam one pixel off in rows")
@@ -150,11 +139,3 @@ def _judge(
 
 def _frames(scan: Scan, chosen: NDArray[np.intp]) -> NDArray[np.uint16]:
     return np.stack([scan.frame(int(index)) for index in chosen])
-
-
-def _row(name: str, value: float, unit: str, detail: str, spread: float | None = None) -> Row:
-    return {"name": name, "value": value, "unit": unit, "spread": spread, "detail": detail}
-
-
-def _machine() -> str:
-    return f"{platform.machine()}, {os.cpu_count()} cores, no GPU used, Python {platform.python_version()}"

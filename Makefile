@@ -4,6 +4,8 @@
 VENV := .venv
 # ONNX Runtime reports to its maker otherwise.
 export ORT_DISABLE_TELEMETRY := 1
+# Threads of libraries on few cores wait for one another; servers are told their own number.
+export OMP_NUM_THREADS ?= 1
 BIN := $(VENV)/bin
 # Triton's Python backend and numpy < 2 have wheels for these two versions only.
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3 python,$(shell $(p) -c \
@@ -14,9 +16,11 @@ demo: $(VENV)/.server
 	$(BIN)/edge demo map
 
 test: $(VENV)/.test .venv-numpy2/.base lint
-	$(BIN)/python -m pytest
-	EDGE_SERVER_PYTHON=$(CURDIR)/$(BIN)/python .venv-numpy2/bin/python -m pytest tests/base tests/unit/streams \
-		tests/unit/pipeline tests/unit/agent tests/unit/experiment tests/unit/results tests/unit/simulate
+	$(BIN)/python -m pytest -n auto tests/unit
+	$(BIN)/python -m pytest tests/system
+	EDGE_SERVER_PYTHON=$(CURDIR)/$(BIN)/python .venv-numpy2/bin/python -m pytest -n auto tests/base tests/unit/streams \
+		tests/unit/pipeline tests/unit/agent tests/unit/experiment tests/unit/results tests/unit/simulate \
+		tests/unit/conditioning tests/unit/positions tests/unit/simplon
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -34,7 +38,7 @@ $(VENV)/.test: pyproject.toml $(VENV)/.server
 
 # The base install as Bluesky users have it: numpy 2, no Triton wheel, no onnxruntime.
 .venv-numpy2/.base: pyproject.toml | .venv-numpy2/bin/pip
-	.venv-numpy2/bin/python -m pip install --quiet --disable-pip-version-check -e . 'numpy>=2' pytest hypothesis
+	.venv-numpy2/bin/python -m pip install --quiet --disable-pip-version-check -e . 'numpy>=2' pytest pytest-xdist hypothesis
 	touch $@
 
 $(VENV)/bin/pip .venv-numpy2/bin/pip: %/bin/pip:

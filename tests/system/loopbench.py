@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,16 +13,21 @@ import numpy as np
 from edge.inference.events import ServerLost, ServerReady
 from edge.pipeline.arena import Arena
 from edge.pipeline.dispatch import RouteRunner, ServedModel
+from edge.pipeline.inlet import Inlet
 from edge.pipeline.intake import Intake
 from edge.pipeline.loop import Events, Patience, ServingLoop
 from edge.pipeline.outputs import OutputBlocks, outputs_nbytes
+from edge.pipeline.placing import Placement
 from edge.pipeline.sinks import ResultSink
 from edge.pipeline.totals import Totals
+from edge.positions import wiring as positioning
+from edge.positions.settings import Positions
 from streams.codecs import DECODERS
 from streams.codecs.results import Notice, Result, SeriesEnded, SeriesStarted
+from streams.ledger.book import SeriesBook
 from streams.messages import Acquisition, Compression
 from streams.routing import Route
-from streams.simulator import Faults, OnWire, Simulation
+from streams.simulation.simulator import Faults, OnWire, Simulation
 from streams.sockets import Context, context, publish, pull, push, router
 from streams.subscriber import Subscriber
 from tests.unit.pipeline.doubles import SPEC, HeapMemory, SumServer
@@ -87,7 +92,8 @@ class LoopBench:
 
     The test's thread plays everyone else: the detectors, the server, the supervisor and the subscriber. While it
     waits for something, `until` lets the server answer (where `answering`) and reads notices. `queued` bounds how
-    many messages ZeroMQ keeps at either end between a detector and the loop; the kernel keeps hardly any.
+    many messages ZeroMQ keeps at either end between a detector and the loop; the kernel keeps hardly any. `positions`
+    are the settings of all sources.
     """
 
     def __init__(
@@ -100,6 +106,7 @@ class LoopBench:
         transport: str = "shm",
         patience: Patience = LONG,
         queued: int = 64,
+        positions: Positions | None = None,
     ) -> None:
         self.ctx = ctx
         self.totals, self.events = Totals(), Events()
@@ -125,14 +132,22 @@ class LoopBench:
             name, detector, socket = f"det-{at}", push(ctx, queued), pull(ctx, queued)
             detector.zmq.sndbuf = socket.zmq.rcvbuf = KERNEL_NBYTES
             socket.connect(detector.bind("tcp://127.0.0.1:*"))
-            arena = Arena(self._memories[at], name)
+            placement = Placement(Arena(self._memories[at], name), positioning.reader_of(positions))
+            inlet = Inlet(name, socket, self.totals)
             self.detectors.append(detector)
-            self.intakes.append(Intake(name, socket, DECODERS[protocol](name), arena, self.runners, self.totals))
+            self.intakes.append(
+                Intake(inlet, DECODERS[protocol](name), SeriesBook(), placement, self.runners, self.totals)
+            )
         publisher, ask = publish(ctx), router(ctx)
         results = publisher.bind("tcp://127.0.0.1:*")
         self.handshake = ask.bind("tcp://127.0.0.1:*")
         self.sink = ResultSink(publisher, ask, results, "origin", [route.name for route in routes], 1 << 20)
-        self._loop = ServingLoop(self.intakes, self.runners, self.sink, self.events, patience, self.totals)
+        self._stack = ExitStack()
+        settings = {intake.name: positions for intake in self.intakes}
+        self.joining = positioning.joining(ctx, settings, self.totals, self._stack)
+        self._loop = ServingLoop(
+            self.intakes, self.runners, self.sink, self.events, patience, self.totals, self.joining
+        )
         self.epoch = 0
         self.server = self._new_server()
         self._thread_id = 0
@@ -238,6 +253,11 @@ class LoopBench:
         """Return when frames of the source wait for a slot."""
         self.until(lambda: self.intakes[source].blocked, "a blocked source")
 
+    def full(self, source: int = 0) -> None:
+        """Return when every slot of the source is taken, and frames wait for one."""
+        intake = self.intakes[source]
+        self.until(lambda: intake.blocked and intake.arena.usage()[0] == 0, "a source without slots")
+
     def asked(self, requests: int = 1) -> None:
         """Return when the server holds that many requests that are not answered."""
         self.until(lambda: len(self.server.asked) >= requests, f"{requests} requests at the server")
@@ -267,6 +287,7 @@ class LoopBench:
         self.events.stop()
         self.events.put(ServerLost(self.epoch, "the test is over", gone=True))
         self._executor.shutdown()
+        self._stack.close()
         self.events.wake_up.close()
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from edge.demo.children import data_plane
 from streams.codecs.results import Result, SeriesEnded
 from streams.messages import Acquisition, Compression
-from streams.simulator import Faults, Sender, Simulation
+from streams.simulation.simulator import Faults, Sender, Simulation
 from streams.sockets import Context, Socket, context, push
 from streams.subscriber import Subscriber
 

@@ -8,7 +8,7 @@ import pytest
 from edge.physics.spots import Kind, random_spots
 from streams.codecs.results import Result, SeriesEnded
 from streams.messages import Acquisition
-from streams.simulator import Sender, Simulation
+from streams.simulation.simulator import Sender, Simulation
 from streams.subscriber import Subscriber
 from tests.system.serving import Station, station
 from tests.unit.models.graphs import as_bytes, session

@@ -17,7 +17,7 @@ from edge.demo.children import ChildError, data_plane
 from edge.models.identity import checksum
 from edge.results import builder
 from edge.results.builder import Builder
-from streams.simulator import Faults
+from streams.simulation.simulator import Faults
 from streams.sockets import Context, Socket, context, push
 from tests.system.serving import CONFIG, Station, alive, descendants, image, wait_until
 from tests.unit.results.notices import ended, result, started, write_log

@@ -221,6 +221,15 @@ def test_a_restarted_sender_counts_anew_and_repeats_are_dropped():
             second.close()
 
 
+def test_what_was_published_before_comes_first_when_asked_for():
+    with sending() as (ctx, sender):
+        sender.send(0, 1, 2)
+        with Subscriber(ctx, sender.address, ["ptycho"], from_start=True) as subscriber:
+            sender.do(sender.sink.beat)
+            assert take(subscriber, 3) == [0, 1, 2]
+            assert subscriber.lost == 0
+
+
 def test_series_end_comes_after_the_results():
     with sending() as (ctx, sender), Subscriber(ctx, sender.address, ["ptycho"]) as subscriber:
         sender.send(0)

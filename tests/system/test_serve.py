@@ -11,9 +11,9 @@ import pytest
 
 from edge.demo.children import ChildError, data_plane
 from edge.models.identity import checksum
-from streams.codecs import DECODERS
+from streams.codecs import ANNOUNCED
 from streams.messages import Compression
-from streams.simulator import Faults
+from streams.simulation.simulator import Faults
 from streams.sockets import context, push
 from tests.system.serving import CONFIG, alive, descendants, image, shared_memory, station, wait_until
 
@@ -24,7 +24,7 @@ def right(ids, shape=(12, 10)) -> dict[int, list[int]]:
     return {i: checksum(image(i, shape)).tolist() for i in ids}
 
 
-@pytest.mark.parametrize("protocol", sorted(DECODERS))
+@pytest.mark.parametrize("protocol", sorted(ANNOUNCED))
 def test_every_frame_comes_back_as_its_own(protocol, tmp_path):
     with station(tmp_path, protocol) as at:
         assert at.send(at.simulation(300)) == 300
@@ -171,6 +171,7 @@ def test_two_systems_side_by_side(tmp_path):
         ("[metrics]\naddress = '127.0.0.1:{busy}'", "metrics"),
         ("[results]\nhandshake = 'tcp://127.0.0.1:{busy}'\npublish='tcp://127.0.0.1:*'", "in use"),
         ("[server]\nurl = '127.0.0.1:{busy}'\n[metrics]\naddress='127.0.0.1:0'", "127.0.0.1"),
+        ("[source.options]\nverify = true\n[metrics]\naddress='127.0.0.1:0'", "[source.options]: "),
         ("[server]\npython = '/bin/false'\n[metrics]\naddress='127.0.0.1:0'", "/bin/false"),
     ],
 )

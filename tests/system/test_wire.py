@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
+import msgspec
 import numpy as np
 import pytest
 
 from streams import sockets
-from streams.codecs import DECODERS
+from streams.codecs import DECODERS, PROTOCOLS
 from streams.messages import Acquisition, Compression, Frame, Message, SeriesEnd, SeriesStart
-from streams.simulator import Sender, Simulation
+from streams.simulation.simulator import Sender, Simulation
 from tests.decoded import pixels
 
 PATIENCE_MS = 20_000
@@ -150,6 +151,34 @@ def test_our_detector_and_our_receiver(protocol: str) -> None:
         np.testing.assert_array_equal(pixels(frame), IMAGES[index])
 
 
+@pytest.mark.parametrize("pattern", ["pull", "sub", "req"])
+@pytest.mark.parametrize("protocol", list(PROTOCOLS))
+def test_every_protocol_in_every_pattern(protocol: str, pattern: sockets.Pattern) -> None:
+    """Our detector to our receiver, the pattern chosen freely of the protocol."""
+    traits = PROTOCOLS[protocol]
+    acquisition = simulation("uint16", traits.compressions[0]).acquisition
+    acquisition = msgspec.structs.replace(acquisition, images_per_message=4 if traits.trains else 1)
+    decoder, frames = DECODERS[protocol]("detector"), []
+    with sockets.context() as ctx:
+        detector, source = sockets.detector(ctx, pattern), sockets.source(ctx, pattern)
+        source.connect(detector.bind("tcp://127.0.0.1:*"))
+        messages = Simulation(protocol, acquisition, lambda index: IMAGES[index].astype("u2")).messages()
+        sender = Sender(detector, peer_timeout_s=20, stall_timeout_s=20)
+        thread = threading.Thread(target=sender.send, args=(messages,), daemon=True)
+        thread.start()
+        while len(frames) < len(IMAGES):
+            parts = source.receive(PATIENCE_MS)
+            assert parts is not None, f"nothing came after {len(frames)} images"
+            frames += [each for each in decoder.decode(parts, 1) if isinstance(each, Frame)]
+        if pattern == "req" and traits.end:
+            assert source.receive(PATIENCE_MS) is not None
+        thread.join(PATIENCE_MS / 1000)
+        assert not thread.is_alive()
+    for index, frame in enumerate(frames):
+        assert frame.image_id == index
+        np.testing.assert_array_equal(pixels(frame), IMAGES[index])
+
+
 def replay(*arguments: str) -> "subprocess.Popen[str]":
     # a test run in the background is started with interrupts ignored, and its children inherit that
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import edge.cli; edge.cli.main()"
@@ -237,6 +266,8 @@ def test_replay_loops_until_it_is_interrupted(scan_file: Path) -> None:
         (["--protocol", "stream-v2", "--compression", "lz4-block"], 2, "stream-v2 cannot send lz4-block"),
         (["--dataset", "other"], 1, "it has no dataset 'other'"),
         (["--bind", "nonsense"], 1, "cannot bind nonsense"),
+        (["--protocol", "bsread", "--fault", "no-start"], 2, "a bsread stream has no such message"),
+        (["--protocol", "karabo", "--fault", "early-end"], 2, "a karabo stream has no such message"),
     ],
 )
 def test_replay_says_in_one_line_what_is_wrong(scan_file: Path, arguments: list[str], code: int, words: str) -> None:

@@ -13,7 +13,8 @@ from edge.metrics import PipelineCollector
 from edge.pipeline.totals import Totals
 
 ROOT = Path(__file__).parents[2]
-READMES = [ROOT / "README.md", *(ROOT / folder / "README.md" for folder in ("streams", "edge", "model_repo", "deploy"))]
+PAGES = ("streams", "edge", "model_repo", "deploy")
+READMES = [ROOT / "README.md", *(page for folder in PAGES for page in sorted((ROOT / folder).rglob("README.md")))]
 
 
 def run(*args: str):

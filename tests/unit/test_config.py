@@ -1,11 +1,26 @@
 import re
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
 
-from edge.config import Config, ConfigError, Metrics, Results, RouteConfig, SeriesTimes, Server, Source, load, parse
+from edge.conditioning.settings import ConditioningSettings
+from edge.config import (
+    Config,
+    ConfigError,
+    Metrics,
+    Recording,
+    Results,
+    RouteConfig,
+    SeriesTimes,
+    Server,
+    Source,
+    load,
+    parse,
+)
+from edge.positions.settings import Positions
 
 ROOT = Path(__file__).parents[2]
 GOOD = {
@@ -46,6 +61,16 @@ def test_the_smallest_configuration():
         ("route.pixel_bits", [12], "pixel_bits"),
         ("route.pixel_bits", [], "pixel_bits"),
         ("route.requests_in_flight", 0, "requests_in_flight"),
+        ("route.region", [0, 0, 10], "[row, column, height, width]"),
+        ("route.region", [0, 0, 10, 0], "[row, column, height, width]"),
+        ("route.region", [-1, 0, 10, 10], "region"),
+        ("route.binning", 0, "binning"),
+        ("source.conditioning", {"detector": "agipd"}, "agipd"),
+        ("source.conditioning", {"detector": "jungfrau"}, "needs pedestal, gain, photon_energy_kev"),
+        ("source.conditioning", {"detector": "eiger"}, "eiger"),
+        ("source.conditioning", {"gain": "gain.h5"}, "detector"),
+        ("source.conditioning", {"orientation": "upside-down"}, "orientation"),
+        ("source.conditioning", {"modules": ["0"]}, "geometry"),
         ("results.publish", "ipc:///tmp/x", "results.publish"),
         ("metrics.address", "9100", "metrics.address"),
         ("server.url", "grpc://host", "server.url"),
@@ -70,6 +95,19 @@ def test_two_sources_do_not_share_a_port():
         parse({**GOOD, "source": [*GOOD["source"], {**GOOD["source"][0], "name": "again"}]})
 
 
+def test_only_a_karabo_bridge_is_asked():
+    source = GOOD["source"][0]
+    assert parse({**GOOD, "source": [{**source, "protocol": "karabo", "socket": "req"}]})
+    with pytest.raises(ConfigError, match="pull or sub"):
+        parse({**GOOD, "source": [{**source, "socket": "req"}]})
+
+
+def test_an_unknown_option_of_a_protocol_names_its_source():
+    source = {**GOOD["source"][0], "options": {"verify": True}}
+    with pytest.raises(ConfigError, match=source["name"]):
+        parse({**GOOD, "source": [source]})
+
+
 def test_names_are_unique():
     with pytest.raises(ConfigError, match="two"):
         parse({**GOOD, "route": GOOD["route"] * 2})
@@ -85,11 +123,77 @@ def test_an_unreadable_file_is_named(content, said, tmp_path):
     assert "edge.toml" in str(caught.value)
 
 
+BOX = {"from": "stream", "address": "tcp://panda:5555", "axes": {"x": "/INENC1.VAL.Value"}}
+
+
+@pytest.mark.parametrize(
+    "positions",
+    [
+        {},
+        {"from": "header", "axes": {"x": ["ndattr", "SampleX"], "y": "y"}, "factor": {"x": 1e-3}, "units": {"x": "um"}},
+        {"units": {"row": "px"}},
+        {"from": "file", "file": "/data/{source}/{series_id:06d}_{series_uid}.h5", "axes": {"x": "x:0"}, "ids": "id"},
+        BOX | {"samples_per_frame": 10, "wait_s": 0.5, "offset": {"x": -1}},
+    ],
+)
+def test_positions_from_everywhere(positions):
+    source = parse(changed("source.positions", positions)).source[0]
+    assert source.positions is not None
+    assert {axis.name for axis in source.positions.axes_of()} == set(positions.get("axes", {}))
+
+
+def test_where_an_axis_is_found_and_its_scale():
+    x, y = msgspec.convert({"axes": {"x": "a", "y": ["b", "c"]}, "factor": {"y": 2}}, Positions).axes_of()
+    assert (x.path, x.factor, x.offset) == (("a",), 1.0, 0.0)
+    assert (y.path, y.factor, y.offset) == (("b", "c"), 2.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("positions", "said"),
+    [
+        ({"from": "telepathy"}, "telepathy"),
+        ({"colour": 1}, "colour"),
+        ({"from": "stream", "axes": {"x": "x"}}, "address is empty"),
+        (BOX | {"axes": {}}, "axes is empty"),
+        (BOX | {"address": "panda"}, "tcp://HOST:PORT"),
+        (BOX | {"samples_per_frame": 0}, "samples_per_frame"),
+        (BOX | {"wait_s": 0}, "wait_s"),
+        (BOX | {"hold_mib": 0}, "hold_mib"),
+        (BOX | {"axes": {"x": ["a", "b"]}}, "one name"),
+        (BOX | {"axes": {"x": ""}}, "x has an empty name"),
+        (BOX | {"axes": {"": "x"}}, "names of 1 to 64"),
+        (BOX | {"axes": {str(i): "x" for i in range(17)}}, "at most 16"),
+        (BOX | {"factor": {"z": 2}}, "no axis 'z'"),
+        (BOX | {"units": {"z": "m"}}, "no axis 'z'"),
+        (BOX | {"file": "a.npy"}, 'set from = "file"'),
+        ({"samples_per_frame": 2}, 'set from = "stream"'),
+        ({"from": "file", "axes": {"x": "0"}}, "file is empty"),
+        ({"from": "file", "axes": {"x": "0"}, "file": "{run}.npy"}, "'run'"),
+        ({"from": "file", "axes": {"x": "0"}, "file": "{series_id:s}.npy"}, "cannot be used"),
+        ({"from": "file", "axes": {"x": "0"}, "file": "{"}, "cannot be used"),
+        ({"factor": {"x": 2}}, "no axis 'x'"),
+    ],
+)
+def test_positions_that_cannot_work_are_named(positions, said):
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        parse(changed("source.positions", positions))
+
+
+def test_a_box_needs_a_detector_that_announces_its_series():
+    plain = changed("source.positions", BOX)
+    plain["source"][0]["protocol"] = "array-1.0"
+    with pytest.raises(ConfigError, match="does not say when a series begins"):
+        parse(plain)
+
+
 TABLES = {
     "[[source]]": Source,
+    "[source.positions]": Positions,
+    "[source.conditioning]": ConditioningSettings,
     "[[route]]": RouteConfig,
     "[server]": Server,
     "[results]": Results,
+    "[recording]": Recording,
     "[metrics]": Metrics,
     "[series]": SeriesTimes,
 }
@@ -101,7 +205,7 @@ def documented() -> dict[str, dict[str, str]]:
     reference = text.partition("## Configuration reference")[2].partition("\n## ")[0]
     tables: dict[str, dict[str, str]] = {}
     for line in reference.splitlines():
-        if match := re.fullmatch(r"### `(\[+\w+\]+)`.*", line):
+        if match := re.fullmatch(r"### `(\[+[\w.]+\]+)`.*", line):
             rows = tables.setdefault(match[1], {})
         elif match := re.fullmatch(r"\| `(\w+)` \| (.*?) \| .+ \|", line):
             rows[match[1]] = match[2].strip("`")
@@ -113,23 +217,37 @@ def test_every_setting_is_documented_with_its_default():
     assert set(tables) == set(TABLES)
     for table, struct in TABLES.items():
         fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
+        fields = {name: field for name, field in fields.items() if f"[{table.strip('[]')}.{name}]" not in TABLES}
         assert set(tables[table]) == set(fields), table
         for name, field in fields.items():
             said = tables[table][name]
             if field.required:
                 assert said == "required", f"{table} {name}"
             else:
-                default = list(field.default) if isinstance(field.default, tuple) else field.default
+                made = field.default_factory is not msgspec.NODEFAULT
+                default = field.default_factory() if made else field.default
+                default = list(default) if isinstance(default, tuple) else default
                 assert tomllib.loads(f"x = {said}")["x"] == default, f"{table} {name}"
 
 
+def tables_in(struct: type, path: str = "") -> set[str]:
+    """Names of the tables of a configuration, a nested one behind a dot."""
+    found = set()
+    for field in msgspec.structs.fields(struct):
+        for kind in (field.type, *get_args(field.type)):
+            if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+                found |= {path + field.encode_name} | tables_in(kind, f"{path}{field.encode_name}.")
+    return found
+
+
 def test_the_struct_of_every_table_is_checked_here():
-    assert {field.name for field in msgspec.structs.fields(Config)} == {table.strip("[]") for table in TABLES}
+    assert tables_in(Config) == {table.strip("[]") for table in TABLES}
 
 
 def test_examples_in_the_documentation_are_valid():
     snippets = []
-    for readme in (ROOT / "README.md", ROOT / "edge" / "README.md", ROOT / "deploy" / "README.md"):
+    folders = (".", "edge", "edge/conditioning", "deploy")
+    for readme in (ROOT / folder / "README.md" for folder in folders):
         snippets += re.findall(r"```toml\n(.*?)```", readme.read_text(), re.DOTALL)
     assert snippets
     for snippet in snippets:

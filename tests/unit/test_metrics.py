@@ -31,6 +31,9 @@ def test_every_total_is_told():
     totals.outcomes["ptycho", "failed", "wrong_shape"] = 4
     totals.retries["ptycho", "unavailable"] = 6
     totals.series["ptycho", "complete"] = 8
+    totals.positions_missing["det", "gap"] = 12
+    totals.position_messages["det", "read"] = 13
+    totals.held["det"] = 14
     totals.waiting["ptycho"] = 9
     totals.requests_in_flight["ptycho"] = 10
     totals.slots["det", "free"] = 11
@@ -43,6 +46,9 @@ def test_every_total_is_told():
     assert samples["edge_frames_settled_total", "failed", "wrong_shape", "ptycho"] == 4
     assert samples["edge_requests_retried_total", "unavailable", "ptycho"] == 6
     assert samples["edge_series_closed_total", "ptycho", "complete"] == 8
+    assert samples["edge_positions_missing_total", "gap", "det"] == 12
+    assert samples["edge_position_messages_total", "read", "det"] == 13
+    assert samples["edge_results_held", "det"] == 14
     assert samples["edge_frames_waiting", "ptycho"] == 9
     assert samples["edge_requests_in_flight", "ptycho"] == 10
     assert samples["edge_slots", "det", "free"] == 11

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from edge import scanformats
+from edge import scanarchives, scanformats
 from edge.scanfiles import ScanFileError, open_scan
 from tests.data import measured_data
 
@@ -98,6 +98,77 @@ def test_reciprocal_and_position(tmp_path):
     scan, frames = opened(npz(tmp_path / "a.npz", reciprocal=COUNTS.astype("i4"), position=POSITIONS))
     assert scan.position_units == "m" and scan.dtype == "uint32"
     np.testing.assert_array_equal(np.stack(frames), COUNTS)
+
+
+@pytest.mark.parametrize(("stored", "wanted", "dtype"), [
+    ([[0, 5], [-25536, 32767]], [[0, 5], [40000, 32767]], "uint16"),
+    ([[0, 5], [-1, -32768]], [[0, 5], [65535, 32768]], "uint16"),
+    ([[0, 5], [-1, 70000]], [[0, 5], [2**32 - 1, 70000]], "uint32"),  # never were 16 bits
+])  # fmt: skip
+def test_wrapped_counts_of_2idd_are_undone(tmp_path, stored, wanted, dtype):
+    frames = np.array([stored] * 3, np.int32).repeat(4, 1).repeat(4, 2)
+    scan, found = opened(npz(tmp_path / "a.npz", reciprocal=frames), origin="centre")
+    assert scan.dtype == dtype
+    np.testing.assert_array_equal(found[2][::4, ::4], wanted)
+    scan, found = opened(npz(tmp_path / "b.npz", data=frames), origin="centre")
+    assert scan.dtype == "uint32"  # elsewhere negative numbers are a detector's flags
+
+
+def frame_cache(path, frames, **members):
+    """As HEXRD writes it: the pixels of each frame above a threshold, as rows, columns and values."""
+    found = {"shape": frames.shape[1:], "nframes": len(frames), "dtype": np.bytes_(frames.dtype.name), "omega": 1.5}
+    for index, frame in enumerate(frames):
+        rows, columns = np.nonzero(frame)
+        found |= {f"{index}_row": rows.astype("u2"), f"{index}_col": columns.astype("u2")}
+        found[f"{index}_data"] = frame[rows, columns]
+    return npz(path, **(found | members))
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "i4"])
+def test_a_frame_cache_of_hexrd(tmp_path, dtype):
+    frames = COUNTS.astype(dtype)
+    frames[2] = 0  # nothing was above the threshold
+    scan, found = opened(frame_cache(tmp_path / "a.npz", frames))
+    assert (scan.format, scan.count, scan.shape, scan.origin) == ("hexrd", 5, (12, 16), "centre")
+    assert scan.dtype == np.dtype(dtype).name.replace("int32", "uint32").replace("uu", "u")
+    np.testing.assert_array_equal(np.stack(found), frames)
+
+
+def test_a_frame_cache_is_never_taken_for_corner_centred(tmp_path):
+    frames = np.zeros((3, 16, 16), "u2")
+    frames[:, :3, :3] = 1000  # one bright reflection
+    scan, found = opened(frame_cache(tmp_path / "a.npz", frames))
+    assert scan.origin == "centre"
+    np.testing.assert_array_equal(found[0], frames[0])
+    scan, found = opened(frame_cache(tmp_path / "b.npz", frames), origin="corner")
+    np.testing.assert_array_equal(found[0], np.fft.fftshift(frames[0]))  # but where it was asked for
+
+
+def test_frames_of_a_cache_are_made_one_by_one(tmp_path):
+    frames = np.zeros((3, 12, 16), "u2")
+    path = frame_cache(tmp_path / "a.npz", frames, shape=(40_000, 50_000), nframes=3)
+    with open_scan(path) as scan:  # all together 12 GB
+        assert scan.shape == (40_000, 50_000)
+
+
+@pytest.mark.parametrize(("members", "said"), [
+    ({"nframes": 6}, "6 frames"),
+    ({"nframes": 10**12}, "frames"),
+    ({"nframes": 0}, "0 frames"),
+    ({"shape": (12, 0)}, "[12, 0]"),
+    ({"shape": (-12, 16)}, "[-12, 16]"),
+    ({"shape": (1 << 20, 1 << 20)}, "expected frames"),
+    ({"shape": (12, 16, 3)}, "2 values"),
+    ({"dtype": np.bytes_("complex64")}, "complex64"),
+    ({"dtype": np.bytes_("nonsense")}, "nonsense"),
+    ({"0_row": np.array([12])}, "row"),
+    ({"0_row": np.array([-1]), "0_col": np.array([0]), "0_data": np.array([1], "u2")}, "row outside of its 12"),
+    ({"0_row": np.array([0]), "0_col": np.array([16]), "0_data": np.array([1], "u2")}, "column outside of its 16"),
+    ({"0_row": np.array([0.5]), "0_col": np.array([0]), "0_data": np.array([1], "u2")}, "row outside"),
+    ({"0_row": np.array([0]), "0_col": np.array([0]), "0_data": np.array([1.5])}, "1 counts"),
+])  # fmt: skip
+def test_a_broken_frame_cache_is_refused_in_words(tmp_path, members, said):
+    assert said in refusal(frame_cache(tmp_path / "a.npz", COUNTS.astype("u2"), **members))
 
 
 def test_cxi_translations_are_metres_in_x_y_z(tmp_path):
@@ -306,7 +377,8 @@ def test_an_archive_that_lies_about_its_size(tmp_path):
 
 @pytest.mark.parametrize("kind", ["npz", "bz2"])
 def test_what_must_be_loaded_whole_has_a_limit(tmp_path, kind, monkeypatch):
-    monkeypatch.setattr(scanformats, "MAX_LOADED_BYTES", 1000)
+    for module in (scanarchives, scanformats):
+        monkeypatch.setattr(module, "MAX_LOADED_BYTES", 1000)
     assert "expected" in refusal(write(tmp_path, kind, COUNTS.astype("u4")))
 
 
@@ -360,3 +432,15 @@ def test_measured_powder_keeps_its_gap_flags():
         stored = file["imageseries/images"][0]
         assert stored.min() < 0 and scan.origin == "centre"
         np.testing.assert_array_equal(scan.frame(0), stored.view(np.uint32))
+
+
+@pytest.mark.parametrize(("name", "shape"), [("ruby_ff1", (3888, 3072)), ("ruby_ff1_panel00", (1944, 1536))])
+def test_measured_frame_caches_of_hexrd(name, shape):
+    path = measured_data(f"ruby_hedm/{name}.npz")
+    with open_scan(path) as scan, np.load(path) as stored:
+        assert (scan.format, scan.count, scan.shape, scan.dtype) == ("hexrd", 1440, shape, "uint16")
+        for index in (0, 77, 1439):
+            frame = scan.frame(index)
+            where = stored[f"{index}_row"], stored[f"{index}_col"]
+            np.testing.assert_array_equal(frame[where], stored[f"{index}_data"])
+            assert np.count_nonzero(frame) == np.count_nonzero(stored[f"{index}_data"]) > 0

@@ -1,5 +1,4 @@
 import io
-import json
 
 import pytest
 from rich.console import Console
@@ -9,6 +8,7 @@ from edge.bench.activity import EXPOSING, MOVING
 from edge.bench.heartbeat import PERIOD_S
 from edge.bench.pause import Measured, Run
 from edge.bench.pauser import Pause
+from edge.bench.rows import by_name, document
 from edge.experiment.series import SeriesRecord
 
 
@@ -37,7 +37,17 @@ def test_totals_of_all_runs():
     assert found["stall_ms"] == pytest.approx(1e3 * (0.025 - PERIOD_S))
     assert found["ledger_complete"] is True
     assert report.failures(found) == []
-    json.dumps(found, allow_nan=False)
+
+
+def test_the_rows_hold_everything():
+    kept = by_name(document("edge bench pause", report.rows(outcome())))
+    assert kept["pause/all"]["value"] == pytest.approx(5.5)
+    assert kept["pause/all"]["spread"] == pytest.approx([5.5, 10.0])
+    assert kept["pause/all"]["detail"]["p99"] == pytest.approx(9.91)
+    assert kept["pause/reading, saving"]["value"] is None
+    assert (kept["points"]["value"], kept["worst"]["detail"]["doing"]) == (24, MOVING)
+    assert (kept["ledger_complete"]["value"], kept["problems"]["value"]) == (True, 0)
+    assert len(kept["each"]["detail"]) == 10
 
 
 def test_a_pause_over_the_limit_names_the_worst():
@@ -75,3 +85,5 @@ def test_a_run_that_broke_before_the_first_pause():
     found = report.numbers(broken, 50.0, (0.5, 1.5))
     assert (found["worst"], found["honoured_ms"]["all"]["max"]) == (None, None)
     assert report.failures(found) == ["no beam"]
+    kept = by_name(document("edge bench pause", report.rows(found)))
+    assert (kept["pause/all"]["value"], kept["worst"]["value"], kept["problems"]["detail"]) == (None, None, ["no beam"])

@@ -154,7 +154,7 @@ def test_measured_frames_that_training_never_saw_are_recovered() -> None:
         test = block_split(pixel_positions(scan), FRAME_PX).test
         frames = np.stack([scan.frame(int(index)) for index in test])
     rows = evaluate(frames, reference.positions[test], session_predict(VERSION / "model.onnx"), MODES, reference.image)
-    figures = {row["name"]: row["value"] for row in rows}
+    figures = {row.name: row.value for row in rows}
     assert figures["test_frames"] == len(test)
     assert figures["phase_mae_rad"] <= 0.13
     assert figures["phase_mae_constant_rad"] == pytest.approx(0.324, abs=0.01)

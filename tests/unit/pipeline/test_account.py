@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from edge.pipeline.account import RouteAccount, verdict
 from edge.pipeline.latency import LatencyHistogram
-from streams.series import ArrivalCounts
+from streams.ledger.lifecycle import ArrivalCounts
 
 STEPS = ("skip", "accept", "drop", "fail", "publish", "withhold")
 
@@ -53,6 +53,12 @@ def arrivals(**changes) -> ArrivalCounts:
 )
 def test_verdict_of_arrivals(changes, said):
     assert verdict(arrivals(**changes), RouteAccount()) == said
+
+
+def test_what_the_detector_dropped_is_a_loss_unless_every_image_came():
+    assert verdict(arrivals(expected=None), RouteAccount(), detector_dropped=2) == "incomplete"
+    assert verdict(arrivals(expected=None), RouteAccount(), detector_dropped=0) == "unknown"
+    assert verdict(arrivals(), RouteAccount(), detector_dropped=2) == "complete"
 
 
 @pytest.mark.parametrize("step", ["drop", "fail", "withhold"])

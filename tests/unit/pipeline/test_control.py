@@ -6,8 +6,8 @@ from edge.pipeline.control import REMEMBERED, Control
 from edge.pipeline.record import SeriesRecord
 from streams.codecs import handshake
 from streams.codecs.handshake import AccountNow, Inquire, Noted, Triggered
+from streams.ledger.series import Series
 from streams.messages import Compression, Frame, SeriesStart
-from streams.series import Series
 
 
 def record(series_id: int = 7, expected: int | None = 100, uid: str = "u", announced: bool = True) -> SeriesRecord:
@@ -22,7 +22,15 @@ def arrive(one: SeriesRecord, *ids: int) -> None:
 
 
 def control(*records: SeriesRecord) -> Control:
-    return Control([SimpleNamespace(name="det", records={one.series.uid: one for one in records})])
+    return Control(
+        [
+            SimpleNamespace(
+                name="det",
+                records={one.series.uid: one for one in records},
+                triggered=lambda record, images: record.series.triggered(images),
+            )
+        ]
+    )
 
 
 def account(

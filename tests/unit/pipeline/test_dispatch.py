@@ -10,9 +10,9 @@ from edge.pipeline.outputs import OutputBlocks, outputs_nbytes
 from edge.pipeline.record import SeriesRecord
 from edge.pipeline.slots import Lane, SlotState
 from edge.pipeline.totals import Totals
+from streams.ledger.series import Series
 from streams.messages import SeriesStart
 from streams.routing import Route
-from streams.series import Series
 from tests.unit.pipeline.doubles import SPEC, HeapMemory, SumServer
 
 LONG = 10**10

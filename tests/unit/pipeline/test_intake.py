@@ -1,3 +1,4 @@
+import time
 from datetime import UTC, datetime
 
 import numpy as np
@@ -6,14 +7,17 @@ import pytest
 from edge.models.spec import ModelSpec
 from edge.pipeline.arena import Arena
 from edge.pipeline.dispatch import RouteRunner, ServedModel
+from edge.pipeline.inlet import Inlet, Received
 from edge.pipeline.intake import Intake
 from edge.pipeline.outputs import OutputBlocks, outputs_nbytes
+from edge.pipeline.placing import Placement
 from edge.pipeline.totals import Totals
-from streams.codecs import DECODERS
+from streams.codecs import ANNOUNCED, DECODERS
+from streams.ledger.book import SeriesBook
+from streams.ledger.lifecycle import State
 from streams.messages import Acquisition, Compression
 from streams.routing import Route
-from streams.series import State
-from streams.simulator import Faults, Simulation
+from streams.simulation.simulator import Faults, Simulation
 from tests.unit.pipeline.doubles import SPEC, HeapMemory
 
 SECOND = 10**9
@@ -35,13 +39,14 @@ class Bench:
         self.runners = [RouteRunner(rule, model, OutputBlocks(outputs, spec, 2), 1) for rule in rules]
         self.arena = Arena(HeapMemory("frames", slots * 24), "det")
         decoder = DECODERS[protocol]("det")
-        self.intake = Intake("det", NoSocket(), decoder, self.arena, self.runners, self.totals)
+        inlet = Inlet("det", NoSocket(), self.totals)
+        self.intake = Intake(inlet, decoder, SeriesBook(), Placement(self.arena), self.runners, self.totals)
         self.opened = []
         self.failures = []
 
     def feed(self, messages) -> None:
         for message in messages:
-            self.intake.take(message, self.opened.append, self.fail)
+            self.intake.take(Received(list(message), time.time_ns(), False), self.opened.append, self.fail)
             self.intake.place(self.fail)
 
     def fail(self, record, runner, reason, detail):
@@ -63,15 +68,17 @@ def image(image_id: int) -> np.ndarray:
     return (np.arange(12, dtype=np.uint16) * 5000 + image_id).reshape(3, 4)
 
 
-def series(protocol: str, images: int = 5, faults: Faults | None = None, **changes) -> list[list[bytes]]:
+def series(
+    protocol: str, images: int = 5, faults: Faults | None = None, uid: str = "uid-1", **changes
+) -> list[list[bytes]]:
     facts = {"shape": (3, 4), "dtype": "uint16", "compression": Compression.BSLZ4} | changes
-    acquisition = Acquisition(1, "uid-1", datetime.now(UTC).isoformat(), images, **facts)
+    acquisition = Acquisition(1, uid, datetime.now(UTC).isoformat(), images, **facts)
     positions = np.arange(2.0 * images).reshape(images, 2)
     simulation = Simulation(protocol, acquisition, image, positions, faults=faults or Faults())
     return [[bytes(part) for part in message.parts] for message in simulation.messages()]
 
 
-pytestmark = pytest.mark.parametrize("protocol", sorted(DECODERS))
+pytestmark = pytest.mark.parametrize("protocol", sorted(ANNOUNCED))
 
 
 def test_images_and_positions_arrive_in_their_slots(protocol):
@@ -187,11 +194,19 @@ def test_a_frame_too_large_for_the_memory_fails_alone(protocol):
 
 
 def test_an_unwanted_frame_takes_no_slot(protocol):
-    bench = Bench(protocol, routes=[Route("r", "sum", sources=("another",))])
+    bench = Bench(protocol, routes=[Route("r", "sum", channels=("another",))])
     bench.feed(series(protocol))
     assert bench.arena.lanes == {}
     ended = bench.intake.pop_finished()[0].ended("r")
     assert (ended.account["unwanted"], ended.verdict) == (5, "complete")
+
+
+def test_a_route_of_other_sources_has_nothing_to_do_with_the_series(protocol):
+    bench = Bench(protocol, routes=[Route("r", "sum"), Route("s", "sum", sources=("another",))])
+    bench.feed(series(protocol))
+    bench.images()
+    (record,) = bench.intake.pop_finished()
+    assert list(record.accounts) == ["r"]
 
 
 def test_two_routes_share_one_slot(protocol):
@@ -206,7 +221,7 @@ def test_two_routes_share_one_slot(protocol):
 def test_a_stop_closes_every_series(protocol):
     bench = Bench(protocol, slots=2)
     for message in series(protocol):
-        bench.intake.take(message, bench.opened.append, bench.fail)
+        bench.intake.take(Received(list(message), time.time_ns(), False), bench.opened.append, bench.fail)
         if bench.intake.blocked:
             bench.intake.place(bench.fail)
     bench.images()

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from edge.conditioning.selection import WHOLE, Selection
 from edge.pipeline.arena import ALIGNMENT, MAX_SLOTS, Arena, FrameTooLarge
 from edge.pipeline.slots import Lane, SlotState
 from tests.unit.pipeline.doubles import HeapMemory
@@ -92,36 +93,73 @@ Ring.TestCase.settings = settings(max_examples=50, stateful_step_count=30, deadl
 TestRing = Ring.TestCase
 
 
+def pitches(**nbytes) -> dict:
+    return {(channel, WHOLE): pitch for channel, pitch in nbytes.items()}
+
+
 def test_arena_carves_one_lane_a_channel():
     arena = Arena(HeapMemory("m", 1000), "eiger")
-    arena.carve(("a", "b"), 100)
+    arena.carve(pitches(a=100, b=100))
     lanes = list(arena.lanes.values())
     assert [lane.count for lane in lanes] == [4, 4]
     assert lanes[1].offset % ALIGNMENT == 0
     assert lanes[0].offset + 4 * 100 <= lanes[1].offset
     assert lanes[1].offset + 4 * 100 <= 1000
-    assert arena.fits("a", 100)
-    assert not arena.fits("a", 50)
-    assert not arena.fits("c", 100)
+    assert arena.fits(pitches(a=100))
+    assert arena.fits(pitches(a=100, b=100))
+    assert not arena.fits(pitches(a=50))
+    assert not arena.fits(pitches(a=100, c=100))
+
+
+def test_lanes_of_one_channel_have_their_own_pitch_and_as_many_slots():
+    arena = Arena(HeapMemory("m", 10_000), "eiger")
+    half, corner = Selection(binning=2), Selection((0, 0, 1, 1))
+    arena.carve({("a", WHOLE): 400, ("a", half): 100, ("a", corner): 1})
+    whole, binned, cut = (arena.lanes["a", selection] for selection in (WHOLE, half, corner))
+    assert (whole.pitch, binned.pitch, cut.pitch) == (400, 100, 1)
+    assert whole.count == binned.count == cut.count >= 10_000 // 501 - 1
+    ends = [lane.offset + lane.count * lane.pitch for lane in (whole, binned, cut)]
+    assert ends[0] <= binned.offset and ends[1] <= cut.offset and ends[2] <= 10_000
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=6), st.integers(0, 4000))
+def test_lanes_never_overlap_and_stay_within_the_memory(sizes, memory):
+    arena = Arena(HeapMemory("m", memory), "eiger")
+    wanted = {(str(at), WHOLE): nbytes for at, nbytes in enumerate(sizes)}
+    try:
+        arena.carve(wanted)
+    except FrameTooLarge:
+        assert memory < sum(sizes) + ALIGNMENT * len(sizes)
+        return
+    at = 0
+    for lane in arena.lanes.values():
+        assert lane.offset >= at
+        assert lane.count >= 1
+        at = lane.offset + lane.count * lane.pitch
+    assert at <= memory
 
 
 def test_arena_is_drained_when_every_slot_is_free():
     arena = Arena(HeapMemory("m", 1000), "eiger")
     assert arena.drained
-    arena.carve(("a",), 100)
-    slot = arena.lanes["a"].acquire()
+    arena.carve(pitches(a=100))
+    lane = arena.lanes["a", WHOLE]
+    slot = lane.acquire()
     assert not arena.drained
-    assert arena.usage() == (8, 1)
-    arena.lanes["a"].fill(slot, 0)
+    assert arena.usage() == (9, 1)
+    lane.fill(slot, 0)
     assert arena.drained
 
 
 def test_a_frame_larger_than_the_memory_names_the_setting():
+    arena = Arena(HeapMemory("m", 1000), "eiger")
+    arena.carve(pitches(a=100))
     with pytest.raises(FrameTooLarge, match="memory_mib"):
-        Arena(HeapMemory("m", 1000), "eiger").carve(("a", "b"), 501)
+        arena.carve(pitches(a=501, b=501))
+    assert arena.fits(pitches(a=100))
 
 
 def test_tiny_frames_do_not_make_countless_slots():
     arena = Arena(HeapMemory("m", 4 * MAX_SLOTS), "eiger")
-    arena.carve(("a",), 1)
-    assert arena.lanes["a"].count == MAX_SLOTS
+    arena.carve(pitches(a=1))
+    assert arena.lanes["a", WHOLE].count == MAX_SLOTS

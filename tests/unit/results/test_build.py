@@ -15,6 +15,8 @@ from edge.results.build import build, remove_log
 from edge.results.channel import MAX_CHANNELS, MAX_ROWS, Status
 from edge.results.errors import ResultFileError
 from edge.results.nexus import compare
+from edge.results.reader import summarise_file
+from edge.results.summary import summarise_log
 from edge.results.survey import survey
 from streams.codecs.results import DTYPES, ArraySpec, Heartbeat, describe
 from tests.unit.results.notices import FACTS, ended, packed, result, started, write_log
@@ -268,3 +270,52 @@ def test_a_log_that_grew_or_is_being_written_is_not_removed(tmp_path):
         assert not remove_log(log, size)
     assert remove_log(log, size)
     assert not log.exists()
+
+
+PULSE = 20_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("begin", "ids", "first"),
+    [
+        ([started(None, first_image=PULSE)], [PULSE, PULSE + 1, PULSE + 5], PULSE),
+        ([started(None, first_image=PULSE)], [PULSE + 3, PULSE + 5], PULSE),
+        ([started(None, first_image=PULSE)], [PULSE + 3, PULSE - 2], PULSE - 2),  # overtook the first one
+        ([], [PULSE + 3, PULSE + 1, PULSE + 5], PULSE + 1),  # the start is not in the log
+        ([], [41, 42], 0),
+        ([started(None, first_image=40)], [41, 42], 40),
+        ([started(None)], [41, 42], 0),
+    ],
+)
+def test_rows_count_from_the_first_image_of_the_series(tmp_path, begin, ids, first):
+    """Pulse ids of accelerators count for years."""
+    end = ended(len(ids), first_image=first, arrivals={"expected": None, "images": None})
+    built = build(write_log(tmp_path / "s.log", *begin, *map(result, ids), end))
+    assert (built.stored, built.verdict) == (len(ids), "complete")
+    with opened(built.file) as file:
+        group = file["entry/peaks/image"]
+        rows = list(range(first, max(ids) + 1))
+        assert group["image_id"][:].tolist() == rows
+        assert [rows[row] for row in np.flatnonzero(group["status"][:])] == sorted(ids)
+        for image_id in ids:
+            np.testing.assert_array_equal(group["a0"][image_id - first], [image_id % 1000, -1.5])
+        absent = [one for start, stop in file["entry/account/without_result/image"][:] for one in range(start, stop)]
+        assert absent == [image_id for image_id in rows if image_id not in ids]
+    summary = summarise_file(built.file)
+    assert summary.channels == summarise_log(tmp_path / "s.log").channels
+    assert (summary.channels[0].rows, summary.channels[0].stored) == (len(rows), len(ids))
+
+
+def test_an_image_too_far_from_the_first_stays_in_the_log(tmp_path):
+    records = [started(None, first_image=PULSE), *map(result, [PULSE, PULSE + MAX_ROWS, 3])]
+    built = build(write_log(tmp_path / "s.log", *records, ended(3)))
+    assert (built.stored, built.verdict) == (1, "incomplete")
+    assert survey(tmp_path / "s.log").refused == {"no_room": 2}
+
+
+def test_every_expected_image_has_its_row(tmp_path):
+    records = [started(5, first_image=PULSE), result(PULSE + 1)]
+    end = ended(1, "incomplete", first_image=PULSE, arrivals={"expected": 5, "images": 5})
+    with opened(build(write_log(tmp_path / "s.log", *records, end)).file) as file:
+        assert file["entry/peaks/image/image_id"][:].tolist() == list(range(PULSE, PULSE + 5))
+        assert file["entry/account/without_result/image"][:].tolist() == [[PULSE, PULSE + 1], [PULSE + 2, PULSE + 5]]

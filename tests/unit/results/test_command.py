@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from edge.commands.results import results
 from edge.results.build import build
+from streams.ledger.reconciling import reconcile
 from tests.unit.results.notices import FACTS, ended, packed, result, started, write_log
 
 
@@ -39,7 +40,33 @@ def test_a_complete_file(complete):
 def test_a_file_with_holes_says_where(incomplete):
     for shown in (run(incomplete), run("--build", incomplete)):
         assert shown.exit_code == 3
-        assert "3 results for 8 images; none for images 1 to 1, 3 to 4, 6 to 7" in " ".join(shown.output.split())
+        assert "3 results for 8 images; none for images 1, 3 to 4, 6 to 7" in " ".join(shown.output.split())
+
+
+def test_a_file_without_results_says_why(tmp_path):
+    account = {"published": 0, "failed": {"conditioning": 3}, "dropped": {"shutdown": 1}, "unwanted": 2}
+    log = write_log(tmp_path / "none.log", started(6), ended(0, "incomplete", account=account))
+    shown = " ".join(run("--build", log).output.split())
+    assert "without result 1 dropped (shutdown), 3 failed (conditioning), 2 not for this route" in shown
+    assert "route peaks time" in shown  # no result has told the model
+
+
+def test_what_the_detector_dropped_is_held_against_what_is_missing(tmp_path):
+    def said(name: str, absent: int, dropped: int) -> str:
+        arrivals = {"expected": 4, "received": 4 - absent, "missing": absent}
+        facts = {"detector_dropped": dropped, "reconciled": reconcile(absent, dropped), "arrivals": arrivals}
+        facts |= {"latency_ms": {"max": 3.5, "p99": 2.5, "p50": 1.5}}
+        last = ended(4 - absent, "incomplete" if absent else "complete", **facts)
+        log = write_log(tmp_path / name, started(4), *(result(at) for at in range(4 - absent)), last)
+        return " ".join(run("--build", log).output.split())
+
+    lossy = said("a.log", 3, 1)
+    assert (
+        "dropped 1 images itself; of the missing ones 1 are among them, 2 were lost on the way or never taken" in lossy
+    )
+    assert "p50 1.5 ms, p99 2.5 ms, max 3.5 ms" in lossy
+    whole = said("b.log", 0, 0)
+    assert "dropped 0 images itself" in whole and "lost" not in whole
 
 
 def test_json_of_a_file_and_of_its_log_agree(incomplete):

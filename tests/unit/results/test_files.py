@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from edge.results import files
+from edge.results import files, writer
 from edge.results.errors import ResultFileError
 from edge.results.files import ResultFiles
 from edge.results.names import check_raw_pattern, raw_target, safe_name, series_stem, stem_of, timestamp
 from edge.results.survey import survey
+from edge.results.verdict import file_verdict
 from streams.codecs.results import Heartbeat
 from tests.unit.results.notices import SHA, ended, message, result, started
 
@@ -247,3 +248,97 @@ def test_the_stem_of_a_log_is_read_from_its_name(behind):
     for stem in (series_stem(started(source="a-1.b"), SHA), "det-series-7-peaks-12345678"):
         assert stem_of(f"20261122T114501Z-{stem}{behind}.log") == stem
     assert stem_of("notes.log") == ""
+
+
+def test_a_recovered_series_that_has_its_file_is_not_written_again(tmp_path, builder):
+    told = []
+    with ResultFiles(tmp_path, models={"peaks": SHA}) as kept:
+        put_all(kept, started(), result(0), ended(1))
+    (log,) = builder.put_paths
+    log.rename(log.with_suffix(".h5"))  # a complete file, whose log is removed
+    with ResultFiles(tmp_path, models={"peaks": SHA}, logged=told.append, recovering=True) as kept:
+        put_all(kept, started(), result(0), ended(1))
+    assert not list(tmp_path.glob("*.log"))
+    assert [one.series_uid for one in told] == [ended(1).series_uid]  # it is where it belongs
+
+
+def test_a_recovered_series_whose_log_is_over_is_not_written_again(tmp_path, builder):
+    with ResultFiles(tmp_path, models={"peaks": SHA}) as kept:
+        put_all(kept, started(), result(0), result(1), ended(2))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with ResultFiles(tmp_path, models={"peaks": SHA}, recovering=True) as kept:
+        put_all(kept, started(), result(0), result(1), ended(2))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_recovered_series_that_was_cut_off_goes_on_in_its_log(tmp_path, builder):
+    with ResultFiles(tmp_path, models={"peaks": SHA}) as kept:
+        put_all(kept, started(2), result(0))
+    with ResultFiles(tmp_path, models={"peaks": SHA}, recovering=True) as kept:
+        put_all(kept, started(2), result(0), result(1), ended(2))
+    (path,) = builder.put_paths
+    assert sum(channel.stored for channel in survey(path).channels.values()) == 2
+
+
+@pytest.mark.parametrize(
+    ("logged", "end"),
+    [
+        ([0], ended(2)),  # the disk was full for a while
+        ([0], ended(1, account={"published": 1, "dropped": {"shutdown": 1}})),  # stopped when the detector was done
+    ],
+)
+def test_a_recovered_series_that_lacks_results_gets_them(tmp_path, builder, logged, end):
+    with ResultFiles(tmp_path, models={"peaks": SHA}) as kept:
+        put_all(kept, started(2), *map(result, logged), end)
+    with ResultFiles(tmp_path, models={"peaks": SHA}, recovering=True) as kept:
+        again = {"origin": "b"}
+        put_all(kept, started(2, **again), result(0, **again), result(1, **again), ended(2, **again))
+    first, path = builder.put_paths
+    assert first == path
+    found = survey(path)
+    assert found.channels["image"].stored == 2
+    assert file_verdict(found) == "complete"
+    before = path.read_bytes()
+    with ResultFiles(tmp_path, models={"peaks": SHA}, recovering=True) as kept:
+        put_all(kept, started(2), result(0), result(1), ended(2))
+    assert path.read_bytes() == before  # nothing is lacking now
+
+
+def test_results_of_an_earlier_start_do_not_stand_for_those_that_are_lacking(tmp_path, builder):
+    with ResultFiles(tmp_path, models={"peaks": SHA}) as kept:
+        put_all(kept, started(3), result(0), result(1))  # killed
+    for origin, logged in (("b", [0, 1]), ("c", [0, 1, 2])):  # the disk was full for image 2 at first
+        with ResultFiles(tmp_path, models={"peaks": SHA}, recovering=True) as kept:
+            put_all(kept, started(3, origin=origin), *(result(at, origin=origin) for at in logged))
+            put_all(kept, ended(3, origin=origin))
+    assert survey(builder.put_paths[0]).channels["image"].stored == 3
+
+
+def test_only_logs_of_series_that_come_again_are_read(tmp_path, builder, monkeypatch):
+    with ResultFiles(tmp_path, models={"peaks": SHA}) as kept:
+        put_all(kept, started(None), result(0), ended(1), started(None, series_uid="v"), ended(0, series_uid="v"))
+    read: list[Path] = []
+    monkeypatch.setattr(writer, "is_over", lambda path: bool(read.append(path)))
+    with ResultFiles(tmp_path, models={"peaks": SHA}, recovering=True) as kept:
+        put_all(kept, started(None, series_uid="v"))
+    assert read == [builder.put_paths[1]]
+
+
+def test_a_log_for_which_results_found_no_room_is_not_told_of(tmp_path, builder, monkeypatch):
+    told = []
+    monkeypatch.setattr(files, "QUEUE_BYTES", cost(started(), result(0)))
+    kept = ResultFiles(tmp_path, models={"peaks": SHA}, logged=told.append)  # its thread does not run yet
+    put_all(kept, started(), result(0), result(1), ended(2))
+    with kept:
+        pass
+    assert builder.put_paths
+    assert not told
+
+
+def test_only_a_whole_log_is_told_of(tmp_path, builder):
+    told = []
+    with ResultFiles(tmp_path, models={"peaks": SHA}, logged=told.append) as kept:
+        put_all(kept, started(), result(0))
+        assert not told
+        put_all(kept, ended(1))
+    assert len(told) == 1

@@ -2,6 +2,7 @@ import errno
 import fcntl
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,12 +62,12 @@ def test_a_start_that_did_not_fit_is_written_later(tmp_path, monkeypatch):
 
 def test_a_result_too_large_for_a_log_costs_itself_only(tmp_path, monkeypatch, caplog):
     made = begin(tmp_path)
-    monkeypatch.setattr(log, "MAX_PAYLOAD_BYTES", 10_000)
+    monkeypatch.setattr(log, "FORMAT", replace(log.FORMAT, max_payload_bytes=10_000))
     large = np.zeros(5000, np.float32)
     assert not made.append(message(result(0, large), [large]))
     assert made.append(message(result(1)))
     made.close()
-    assert "at most 10000 bytes" in caplog.text
+    assert "and 10000 bytes" in caplog.text
 
 
 def test_a_series_that_was_cut_off_goes_on_in_its_log(tmp_path):

@@ -366,12 +366,23 @@ def test_a_command_takes_no_body(client):
     [
         [], 3, {"lose": 3}, {"lose": [-1]}, {"lose": ["1"]}, {"lose": [1.5]}, {"lose": [2**63]}, {"lose": [True]},
         {"lose": list(range(10_001))}, {"nonsense": []}, {"silent_commands": ["nonsense"]}, {"silent_commands": [1]},
+        {"stream": ["nonsense"]}, {"stream": ["drop=2"]}, {"stream": ["abort"]}, {"stream": ["delay"]},
+        {"stream": "drop"}, {"seed": -1},
     ],
 )  # fmt: skip
 def test_orders_for_faults_that_make_no_sense(client, value):
     status, document = client.ask("PUT", f"{SIMULATOR}/faults", value)
     assert status == 400 and document["error"].startswith("faults: ")
     assert client.get(f"{SIMULATOR}/faults")["value"]["lose"] == []
+
+
+def test_faults_of_the_stream_hold_from_the_next_arm_on():
+    client = Client()
+    client.put(f"{SIMULATOR}/faults", {"stream": ["no-start", "no-end"], "seed": 2})
+    armed(client, ntrigger=1)
+    client.put(f"{COMMAND}/trigger")
+    client.detector.close()
+    assert {type(message) for message in client.receiver.decoded()} == {Frame}
 
 
 def test_the_noise_is_that_of_the_seed():

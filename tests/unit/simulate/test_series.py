@@ -126,6 +126,52 @@ def test_faults():
     assert [frame.image_id for frame in decoded if isinstance(frame, Frame)] == [0, 3, 4]
 
 
+def ended(orders, images=20):
+    """What a receiver got of a series of one trigger, with its end."""
+    clock = Clock()
+    around = surroundings(clock=clock)
+    series = open_series(plan(images=images), around, orders)
+    assert series.expose(orders, clock)
+    series.end()
+    return around.socket, series
+
+
+def test_faults_of_the_stream_by_chance():
+    receiver, series = ended(Orders(stream=["drop=0.3", "duplicate=0.3", "no-start"], seed=3))
+    got = [message.image_id for message in receiver.decoded() if isinstance(message, Frame)]
+    assert not any(isinstance(message, SeriesStart) for message in receiver.decoded())
+    assert len(set(got)) < 20 and len(got) > len(set(got))
+    assert (series.tally.images, series.tally.dropped) == (20, 0)
+    again, _ = ended(Orders(stream=["drop=0.3", "duplicate=0.3", "no-start"], seed=3))
+    assert [len(parts) for parts in again.messages] == [len(parts) for parts in receiver.messages]
+
+
+def test_what_a_fault_holds_back_leaves_before_the_end():
+    receiver, _ = ended(Orders(stream=["reorder=0.5"]))
+    *images, end = receiver.decoded()[1:]
+    assert isinstance(end, SeriesEnd)
+    ids = [frame.image_id for frame in images]
+    assert ids != sorted(ids) and sorted(ids) == list(range(20))
+
+
+def test_pixels_are_changed_and_headers_are_not():
+    receiver, _ = ended(Orders(stream=["corrupt=1"]))
+    healthy, _ = ended(Orders())
+    changed = [message for message in receiver.decoded() if isinstance(message, Frame)]
+    meant = [message for message in healthy.decoded() if isinstance(message, Frame)]
+    assert [frame.image_id for frame in changed] == [frame.image_id for frame in meant]
+    assert all(bytes(a.blob) != bytes(b.blob) for a, b in zip(changed, meant, strict=True))
+
+
+def test_orders_may_be_replaced_between_triggers():
+    clock = Clock()
+    around = surroundings(clock=clock)
+    series = open_series(plan(), around, Orders(stream=["drop=1"]))
+    series.expose(Orders(stream=["drop=1"]), clock)
+    series.expose(Orders(), clock)
+    assert [frame.image_id for frame in frames(around.socket)] == [3, 4, 5]
+
+
 def test_a_short_trigger_of_one_image_exposes_none():
     _, series, complete = run(Clock(), Orders(short_triggers=[0]), images=1)
     assert complete and (series.tally.triggers, series.tally.images) == (1, 0)

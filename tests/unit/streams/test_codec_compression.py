@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from streams.codecs.compression import compress, decompress_into
-from streams.messages import CodecError, Compression, Frame
+from streams.codecs.compression import compress, decompress_into, read_array
+from streams.codecs.lz4_blocks import lz4_block_length
+from streams.messages import CodecError, Compression, EncodedArray, Frame
 
 ALL = list(Compression)
 FRAMED = [Compression.LZ4_HDF5, Compression.BSLZ4, Compression.BSZSTD]
@@ -104,6 +105,31 @@ def test_raw_lz4_block_has_no_header_at_all():
     np.testing.assert_array_equal(decoded(frame(blob, compression=Compression.LZ4_BLOCK)), image)
 
 
+@given(data=st.binary(min_size=1, max_size=3000), repeats=st.integers(1, 40), junk=st.binary(max_size=50))
+def test_the_end_of_a_raw_lz4_block_is_found(data, repeats, junk):
+    block = lz4.block.compress(data * repeats, store_size=False)
+    assert lz4_block_length(memoryview(block + junk), len(data) * repeats) == len(block)
+
+
+@given(
+    image=hnp.arrays(
+        st.sampled_from([np.uint8, np.uint16, np.uint32]), st.tuples(st.integers(1, 99), st.integers(1, 99))
+    ),
+    junk=st.binary(max_size=50),
+)
+def test_bare_bslz4_with_anything_behind_it(image, junk):
+    """The elements that are left over after blocks of eight are where they are, not at the end of what was sent."""
+    blob = compress(image, Compression.BSLZ4_BARE) + junk
+    for sent in (blob, blob + bytes(image.nbytes)):
+        message = frame(sent, image.shape, image.dtype.str, Compression.BSLZ4_BARE)
+        np.testing.assert_array_equal(decoded(message), image)
+
+
+@given(st.binary(max_size=300), st.integers(0, 10_000))
+def test_what_is_no_block_is_left_whole_or_cut_within(blob, total):
+    assert 0 <= lz4_block_length(memoryview(blob), total) <= len(blob)
+
+
 @pytest.mark.parametrize("dtype", ["|u1", "<u2", ">u2", ">u4"])
 @pytest.mark.parametrize("compression", ALL)
 def test_column_major_pixels_are_put_in_rows(compression, dtype):
@@ -182,6 +208,19 @@ def test_a_few_bytes_cannot_make_lz4_allocate_a_large_image(compression):
     try:
         with pytest.raises(CodecError, match="cannot hold"):
             decompress_into(frame(struct.pack(">QI", size, 8192) * 4, (8192, 8192), "|u1", compression), out)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("compression", ALL)
+@pytest.mark.parametrize("strides", [None, (4 * 8192, 4)])
+def test_a_few_bytes_cannot_make_a_header_array_allocate(compression, strides):
+    blob = struct.pack(">QI", 4 * 8192 * 8192, 8192) + bytes(20)
+    tracemalloc.start()
+    try:
+        with pytest.raises(CodecError):
+            read_array(EncodedArray((8192, 8192), "<f4", compression, blob, strides))
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()

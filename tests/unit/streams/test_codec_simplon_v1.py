@@ -5,10 +5,12 @@ import json
 import struct
 
 import lz4.block
+import msgspec
 import numpy as np
 import pytest
 
-from streams.codecs.compression import compress
+from streams.codecs.compression import compress, read_array
+from streams.codecs.options import OptionError
 from streams.codecs.simplon_v1 import SimplonV1Decoder
 from streams.codecs.simplon_v1_encoder import SimplonV1Encoder
 from streams.messages import Acquisition, CodecError, Compression, Frame, SeriesEnd, SeriesStart
@@ -44,14 +46,18 @@ def config(**changes):
     return json.dumps({**CONFIG, **changes}).encode()
 
 
+FLATFIELD = np.linspace(0.5, 1.5, 96 * 160, dtype="<f4").reshape(96, 160)
+MASK = (np.arange(96 * 160) % 3 == 0).astype("<u4").reshape(96, 160)
+
+
 def arrays():
     parts = []
-    for htype, shape, kind in (
-        ("dflatfield-1.0", [160, 96], "float32"),
-        ("dpixelmask-1.0", [160, 96], "uint32"),
-        ("dcountrate_table-1.0", [2, 1000], "float32"),
+    for htype, shape, values in (
+        ("dflatfield-1.0", [160, 96], FLATFIELD),
+        ("dpixelmask-1.0", [160, 96], MASK),
+        ("dcountrate_table-1.0", [2, 1000], np.zeros((2, 1000), "<f4")),
     ):
-        parts += [as_json(htype=htype, shape=shape, type=kind), bytes(4 * shape[0] * shape[1])]
+        parts += [as_json(htype=htype, shape=shape, type=values.dtype.name), values.tobytes()]
     return parts
 
 
@@ -99,9 +105,78 @@ def decoder():
     ],
 )
 def test_global_header(decoder, parts, user_data):
-    assert decoder.decode(parts, NOW) == [
-        SeriesStart("eiger", UID, 4, 15, ("image",), (96, 160), "uint16", CONFIG, user_data)
-    ]
+    (start,) = decoder.decode(parts, NOW)
+    assert msgspec.structs.replace(start, pixel_mask={}, flatfield={}) == SeriesStart(
+        "eiger", UID, 4, 15, ("image",), (96, 160), "uint16", CONFIG, user_data
+    )
+    assert bool(start.pixel_mask) == bool(start.flatfield) == (len(parts) >= 8)
+
+
+def test_pixel_mask_and_flat_field_of_a_detailed_header_are_views(decoder):
+    parts = [head(detail="all"), config(), *arrays()]
+    (start,) = decoder.decode(parts, NOW)
+    np.testing.assert_array_equal(read_array(start.pixel_mask["image"]), MASK, strict=True)
+    np.testing.assert_array_equal(read_array(start.flatfield["image"]), FLATFIELD, strict=True)
+    assert start.flatfield["image"].blob is parts[3] and start.pixel_mask["image"].blob is parts[5]
+
+
+@pytest.mark.parametrize(
+    ("changes", "blob", "reason"),
+    [
+        ({"type": "float64"}, MASK.tobytes(), "unsupported"),
+        ({"shape": [160, 97]}, MASK.tobytes(), "truncated"),
+        ({"shape": [160, 95]}, MASK.tobytes(), "malformed"),
+        ({"shape": [-160, -96]}, MASK.tobytes(), "malformed"),
+        ({"shape": [2**20, 2**20]}, MASK.tobytes(), "too_large"),
+    ],
+)
+def test_a_mask_that_is_none_leaves_the_series_alone(decoder, changes, blob, reason):
+    claim = {"htype": "dpixelmask-1.0", "shape": [160, 96], "type": "uint32", **changes}
+    (start,) = decoder.decode([head(detail="all"), config(), as_json(**claim), blob], NOW)
+    with pytest.raises(CodecError) as caught:
+        read_array(start.pixel_mask["image"])
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("claim", [{"shape": [160]}, {"shape": "x"}, {"type": 5, "shape": [1, 1]}])
+def test_a_mask_whose_header_is_none_is_no_mask(decoder, claim):
+    parts = [head(detail="all"), config(), as_json(htype="dpixelmask-1.0", **claim), b""]
+    assert decoder.decode(parts, NOW)[0].pixel_mask == {}
+
+
+def test_a_hash_is_not_looked_at_unless_asked():
+    """Replayed captures carry stale ones."""
+    parts = image()
+    assert len(SimplonV1Decoder("eiger").decode(parts, NOW)) == 1
+    assert refused(parts, SimplonV1Decoder("eiger", verify_hash=True)) == "corrupt"
+    claim = json.loads(parts[0])
+    for digest in (hashlib.md5(parts[2]).hexdigest(), hashlib.md5(parts[2]).hexdigest().upper()):
+        parts[0] = json.dumps({**claim, "hash": digest}).encode()
+        assert len(SimplonV1Decoder("eiger", verify_hash=True).decode(parts, NOW)) == 1
+    with pytest.raises(OptionError, match="there are: verify_hash"):
+        SimplonV1Decoder("eiger", hash=True)
+
+
+def test_images_that_overtook_their_header_are_of_its_series(decoder):
+    (frame,) = decoder.decode(image(), NOW)
+    (start,) = decoder.decode([head(), config()], NOW + 1_000_000)
+    assert start.series_uid == frame.series_uid == f"{NOW}_4"
+    assert decoder.decode(end(), NOW + 2_000_000)[0].series_uid == start.series_uid
+    (again,) = decoder.decode([head(), config(data_collection_date="2026-01-02T03:05:00")], NOW + 3_000_000)
+    assert again.series_uid == "2026-01-02T03:05:00_4"  # one header takes a name over, not two
+
+
+def test_a_header_long_after_images_of_its_number_is_that_of_another_series(decoder):
+    (frame,) = decoder.decode(image(), NOW)
+    (start,) = decoder.decode([head(), config()], NOW + 6_000_000_000)
+    assert start.series_uid == UID != frame.series_uid
+
+
+def test_the_first_start_time_need_not_be_zero_and_booleans_may_be_numbers(decoder):
+    """As in captures of real detectors, beside an image appendix of two bytes."""
+    decoder.decode([head(), config(auto_summation=1, pixel_mask_applied=0)], NOW)
+    (frame,) = decoder.decode([*image(), b"{}"], NOW)
+    assert frame.user_data == {}
 
 
 def test_header_detail_none_opens_a_series_of_unknown_length(decoder):
@@ -371,6 +446,28 @@ def test_encoder_writes_what_strict_clients_want():
     wanted |= {"x_pixels_in_detector": 160, "y_pixels_in_detector": 96}
     assert len(start) == 2 and wanted.items() <= json.loads(start[1]).items()
     assert SimplonV1Encoder(ACQUISITION).end() == [[b'{"htype":"dseries_end-1.0","series":4}']]
+
+
+@pytest.mark.parametrize(
+    ("detail", "user_data", "sent", "parts"),
+    [
+        ("none", None, "none", 1),
+        ("none", {"scan": 1}, "none", 1),
+        ("basic", None, "basic", 2),
+        ("basic", {"scan": 1}, "all", 9),
+        ("all", None, "all", 8),
+        ("all", {"scan": 1}, "all", 9),
+    ],
+)
+def test_encoder_sends_the_header_detail_that_is_asked_for(decoder, detail, user_data, sent, parts):
+    acquisition = msgspec.structs.replace(ACQUISITION, header_detail=detail, user_data=user_data)
+    (message,) = SimplonV1Encoder(acquisition).start()
+    assert (json.loads(message[0])["header_detail"], len(message)) == (sent, parts)
+    (start,) = decoder.decode(message, NOW)
+    assert (start.expected is None, set(start.pixel_mask)) == (sent == "none", {"image"} if sent == "all" else set())
+    assert start.user_data == (user_data if sent == "all" else None)
+    for array, value in ((start.pixel_mask, 0), (start.flatfield, 1)):
+        assert all((read_array(each) == value).all() for each in array.values())
 
 
 def test_encoder_sends_user_data_with_header_detail_all():

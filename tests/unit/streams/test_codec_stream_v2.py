@@ -4,12 +4,13 @@ import struct
 
 import bitshuffle
 import cbor2
+import msgspec
 import numpy as np
 import pytest
 from cbor2 import CBORTag
 from dectris.compression import decompress as dectris_decompress
 
-from streams.codecs.compression import compress
+from streams.codecs.compression import compress, read_array
 from streams.codecs.stream_v2 import StreamV2Decoder
 from streams.codecs.stream_v2_encoder import StreamV2Encoder
 from streams.messages import Acquisition, CodecError, Compression, Frame, SeriesEnd, SeriesStart
@@ -92,6 +93,7 @@ def test_start(decoder, magic):
     assert start.header["arm_date"] == "2026-01-02T03:04:05.678+01:00"
     assert start.header["goniometer"] == {"omega": {"increment": 0.1, "start": 0}}
     assert start.header["flatfield"] == {}  # arrays do not travel
+    assert set(start.flatfield) == {"threshold_1"} and start.pixel_mask == {}
     assert not {"user_data", "countrate_correction_lookup_table"} & set(start.header)
 
 
@@ -99,6 +101,100 @@ def test_start_with_only_what_is_needed(decoder):
     assert decoder.decode(wire({"type": "start", "series_id": 4, "series_unique_id": UID}), NOW) == [
         SeriesStart("eiger", UID, 4, None, (), None, None, {"type": "start", "series_id": 4, "series_unique_id": UID})
     ]
+
+
+def f32(values):
+    return np.asarray(values, "<f4").tobytes()
+
+
+FLATFIELD = np.linspace(0.5, 1.5, 96 * 160, dtype="<f4").reshape(96, 160)
+MASK = (np.arange(96 * 160) % 3 == 0).astype("<u4").reshape(96, 160)
+
+
+@pytest.mark.parametrize("name", ["bslz4", "lz4", "bszstd", None])
+def test_masks_and_flat_fields_by_channel(decoder, name):
+    """Header detail "all"; they may be compressed like images."""
+    ways = {"bslz4": Compression.BSLZ4, "lz4": Compression.LZ4_HDF5, "bszstd": Compression.BSZSTD}
+
+    def array(values, tag):
+        if name is None:
+            return mda(CBORTag(tag, values.tobytes()))
+        return mda(packed(tag=tag, name=name, size=0 if name == "lz4" else 4, blob=compress(values, ways[name])))
+
+    arrays = {
+        "pixel_mask": {"threshold_1": array(MASK, 70), "difference": array(1 - MASK, 70)},
+        "flatfield": {"threshold_1": array(FLATFIELD.view("<u4"), 85)},
+    }
+    (start,) = decoder.decode(wire({**START, **arrays}), NOW)
+    np.testing.assert_array_equal(read_array(start.pixel_mask["threshold_1"]), MASK, strict=True)
+    np.testing.assert_array_equal(read_array(start.pixel_mask["difference"]), 1 - MASK, strict=True)
+    np.testing.assert_array_equal(read_array(start.flatfield["threshold_1"]), FLATFIELD, strict=True)
+    assert set(start.flatfield) == {"threshold_1"} and "not_read" not in start.header
+
+
+READ = {64: "|u1", 65: ">u2", 66: ">u4", 68: "|u1", 69: "<u2", 70: "<u4", 72: "|i1", 73: ">i2", 74: ">i4"}
+READ |= {77: "<i2", 78: "<i4", 80: ">f2", 81: ">f4", 84: "<f2", 85: "<f4"}
+
+
+@pytest.mark.parametrize("tag", [*range(64, 76), *range(77, 88)])
+def test_header_arrays_of_every_type_are_read_or_refused(decoder, tag):
+    """RFC 8746, 2.1; those of 64 bits and more are in no detector's header."""
+    values = np.arange(6).reshape(2, 3).astype(READ.get(tag, "<u8"))
+    document = {**START, "pixel_mask": {"threshold_1": mda(CBORTag(tag, values.tobytes()), (2, 3))}}
+    (start,) = decoder.decode(wire(document), NOW)
+    if tag in READ:
+        found = read_array(start.pixel_mask["threshold_1"])
+        np.testing.assert_array_equal(found, values)
+        assert found.dtype == np.dtype(READ[tag]).newbyteorder("=")
+    else:
+        assert start.pixel_mask == {}
+        assert start.header["not_read"]["pixel_mask/threshold_1"].startswith("unsupported")
+
+
+@pytest.mark.parametrize(
+    ("array", "reason"),
+    [
+        (CBORTag(40, 5), "malformed"),
+        (mda(packed(name="trpx", tag=70, size=4)), "unsupported"),
+        (mda(CBORTag(70, b"short")), "truncated"),
+        (mda(CBORTag(76, bytes(8)), (2, 4)), "unsupported"),
+        (mda(CBORTag(70, bytes(32)), (2, 2, 2)), "unsupported"),
+        (mda(CBORTag(70, bytes(4)), (2**40, 2**40)), "too_large"),
+        ("mask", "malformed"),
+    ],
+)
+def test_a_mask_that_cannot_be_read_leaves_the_series_alone(decoder, array, reason):
+    (start,) = decoder.decode(wire({**START, "pixel_mask": {"difference": array}}), NOW)
+    assert (start.expected, start.pixel_mask, set(start.flatfield)) == (7, {}, {"threshold_1"})
+    assert start.header["not_read"]["pixel_mask/difference"].startswith(reason)
+    (start,) = decoder.decode(wire({**START, "pixel_mask": array, "flatfield": None}), NOW)
+    assert start.pixel_mask == start.flatfield == {}
+
+
+def test_a_compressed_mask_that_does_not_hold_what_it_says(decoder):
+    blob = compress(MASK, Compression.BSLZ4)[:-5]
+    document = {**START, "pixel_mask": {"threshold_1": mda(packed(tag=70, size=4, blob=blob))}}
+    (start,) = decoder.decode(wire(document), NOW)
+    with pytest.raises(CodecError, match="malformed"):
+        read_array(start.pixel_mask["threshold_1"])
+
+
+def test_the_superset_of_jungfraujoch(decoder):
+    """Spots and more beside the images, calibration messages; what is not ours is skipped."""
+    calibration = {"type": "calibration", "data": {"pedestal_G0": mda(CBORTag(69, IMAGE.tobytes()))}}
+    assert decoder.decode(wire(calibration), NOW) == []
+    extras = {
+        "spots": [{"x": 1.5, "y": 2.5, "I": 100.0, "indexed": True}] * 500,
+        "az_int_profile": CBORTag(85, f32(range(100))),
+        "indexing_result": False,
+        "bkg_estimate": 1.25,
+        "data_collection_efficiency": 1.0,
+    }
+    data = {"default": mda(packed(name="bszstd", blob=compress(IMAGE, Compression.BSZSTD)))}
+    (frame,) = decoder.decode(wire(image(data, **extras)), NOW)
+    np.testing.assert_array_equal(pixels(frame), IMAGE)
+    (start,) = decoder.decode(wire({**START, "unit_cell": {"a": 79.0}, "gain_file_names": ["a.bin"]}), NOW)
+    assert start.header["unit_cell"] == {"a": 79.0}
 
 
 @pytest.mark.parametrize("magic", [True, False])
@@ -254,7 +350,7 @@ def test_data_that_is_no_image(data, reason):
         ([wire(image())[0][:-1]], "truncated"),
         ([wire(image())[0] + b"x"], "malformed"),
         (wire([1, 2]), "malformed"),
-        (wire({"type": "calibration"}), "unsupported"),
+        (wire({"type": "metadata"}), "unsupported"),
         (wire({"type": 5}), "unsupported"),
         (wire({}), "unsupported"),
         (wire(without(image(), "image_id")), "malformed"),
@@ -293,6 +389,22 @@ def test_encoder_sends_the_magic_first_and_the_type_next():
         document = cbor2.loads(parts[0])
         assert next(iter(document.items())) == ("type", kind)
         assert (document["series_id"], document["series_unique_id"]) == (4, UID)
+
+
+@pytest.mark.parametrize("detail", ["none", "basic", "all"])
+@pytest.mark.parametrize("compression", [Compression.NONE, Compression.BSLZ4, Compression.LZ4_HDF5])
+def test_encoder_sends_masks_and_flat_fields_with_header_detail_all(decoder, detail, compression):
+    channels = ("threshold_1", "difference")
+    acquisition = msgspec.structs.replace(ACQUISITION, channels=channels, compression=compression, header_detail=detail)
+    ((part,),) = StreamV2Encoder(acquisition).start()
+    (start,) = decoder.decode([part], NOW)
+    there = {"threshold_1", "difference"} if detail == "all" else set()
+    assert set(start.pixel_mask) == set(start.flatfield) == there
+    assert ("countrate_correction_lookup_table" in cbor2.loads(part)) == bool(there)
+    for arrays, value, dtype in ((start.pixel_mask, 0, "uint32"), (start.flatfield, 1, "float32")):
+        for array in arrays.values():
+            found = read_array(array)
+            assert (found.shape, found.dtype) == ((96, 160), dtype) and (found == value).all()
 
 
 @pytest.mark.parametrize(

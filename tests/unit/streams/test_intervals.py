@@ -3,7 +3,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.intervals import IntervalSet
+from streams.ledger.intervals import IntervalSet
 
 IDS = st.lists(st.integers(0, 60), max_size=80)
 
@@ -26,6 +26,27 @@ def test_holes_are_the_complement(ids: list[int], stop: int):
         intervals.add(value)
     holes = [value for start, end in intervals.holes(stop) for value in range(start, end)]
     assert holes == [value for value in range(stop) if value not in set(ids)]
+
+
+@given(IDS, st.lists(st.tuples(st.integers(0, 60), st.integers(1, 9))), st.integers(0, 70), st.integers(0, 70))
+def test_ranges_are_put_in_and_taken_out(ids: list[int], ranges: list[tuple[int, int]], one: int, other: int):
+    intervals, oracle = IntervalSet(), set(ids)
+    for value in ids:
+        intervals.add(value)
+    for start, count in ranges:
+        intervals.fill(start, start + count)
+        oracle |= set(range(start, start + count))
+    start, stop = sorted((one, other))
+    inside = oracle & set(range(start, stop))
+    assert (len(intervals), intervals.within(start, stop)) == (len(oracle), len(inside))
+    holes = [value for begin, end in intervals.holes(stop, None, start) for value in range(begin, end)]
+    assert holes == sorted(set(range(start, stop)) - oracle)
+    cut = {
+        value for begin, end in intervals.intervals() if begin >= start and end <= stop for value in range(begin, end)
+    }
+    assert intervals.drop(start, stop) == len(cut)
+    assert [value for begin, end in intervals.intervals() for value in range(begin, end)] == sorted(oracle - cut)
+    assert all(left[1] < right[0] for left, right in pairwise(intervals.intervals()))
 
 
 @given(IDS)

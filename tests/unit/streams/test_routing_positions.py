@@ -3,7 +3,7 @@ import math
 import pytest
 
 from streams.messages import Compression, Frame
-from streams.positions import MAX_AXES, position_in
+from streams.positions.headers import MAX_AXES, position_in
 from streams.routing import Route
 
 

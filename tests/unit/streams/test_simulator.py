@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from streams.codecs import DECODERS, ENCODERS
+from streams.codecs import ANNOUNCED, DECODERS, ENCODERS, PROTOCOLS
 from streams.codecs.compression import decompress_into
 from streams.messages import Acquisition, CodecError, Frame, SeriesEnd, SeriesStart
-from streams.simulator import Faults, OnWire, Sender, Simulation, SimulatorError
+from streams.simulation.faults import Faults
+from streams.simulation.onwire import OnWire
+from streams.simulation.simulator import Sender, Simulation, SimulatorError
 
 POSITIONS = np.array([[0.5, -1.25], [2.0, 3.0], [4.0, 5.0]])
 
@@ -32,20 +34,29 @@ def received(simulation):
     return [message for sent in simulation.messages() for message in decoder.decode(sent.parts, 1)]
 
 
+def usual(protocol, **changes):
+    """An acquisition that the protocol can carry."""
+    return acquisition(compression=PROTOCOLS[protocol].compressions[0], **changes)
+
+
 @pytest.mark.parametrize("protocol", list(ENCODERS))
 def test_a_series_with_positions(protocol):
-    start, *frames, end = received(Simulation(protocol, acquisition(), image, POSITIONS, "m"))
-    assert isinstance(start, SeriesStart) and isinstance(end, SeriesEnd)
-    assert start.user_data == {"scan": {"axes": ["row", "col"], "units": "m", "points": 3}}
+    start, *rest = received(Simulation(protocol, usual(protocol), image, POSITIONS, "m"))
+    frames = [one for one in rest if isinstance(one, Frame)]
+    assert isinstance(start, SeriesStart)
+    assert isinstance(rest[-1], SeriesEnd) == PROTOCOLS[protocol].end
+    if protocol in ANNOUNCED:
+        assert start.user_data == {"scan": {"axes": ["row", "col"], "units": "m", "points": 3}}
     assert [frame.image_id for frame in frames] == [0, 1, 2]
-    assert [frame.user_data for frame in frames] == [{"position": {"row": r, "col": c}} for r, c in POSITIONS.tolist()]
+    positions = [{"row": row, "col": col} for row, col in POSITIONS.tolist()]
+    assert [frame.user_data["position"] for frame in frames] == positions
     for frame in frames:
         out = np.zeros(24 * 36 * 2, np.uint8)
         decompress_into(frame, out)
         assert (out.view("<u2") == 10 + frame.image_id).all()
 
 
-@pytest.mark.parametrize("protocol", list(ENCODERS))
+@pytest.mark.parametrize("protocol", ANNOUNCED)
 def test_a_series_without_positions_keeps_its_user_data(protocol):
     start, *frames, _ = received(Simulation(protocol, acquisition(user_data={"a": 1}), image))
     assert start.user_data == {"a": 1}
@@ -69,11 +80,12 @@ def test_channels():
 @pytest.mark.parametrize("protocol", list(ENCODERS))
 def test_faults(protocol):
     faults = Faults(lost=frozenset({0}), repeated=frozenset({1}), corrupted=frozenset({2}), no_start=True, no_end=True)
-    sent = list(Simulation(protocol, acquisition(), image, faults=faults).messages())
+    sent = list(Simulation(protocol, usual(protocol), image, faults=faults).messages())
     assert [message.image_id for message in sent] == [1, 1, 2]
+    assert [(message.repeat, message.damage) for message in sent] == [(False, ""), (True, ""), (False, "truncated")]
     assert sent[0].parts == sent[1].parts
     decoder = DECODERS[protocol]("detector")
-    assert isinstance(decoder.decode(sent[0].parts, 1)[0], Frame)
+    assert isinstance(decoder.decode(sent[0].parts, 1)[-1], Frame)
     with pytest.raises(CodecError):
         decoder.decode(sent[2].parts, 1)
 
@@ -120,6 +132,21 @@ def test_images_leave_at_the_rate_and_the_rest_at_once():
     assert [at for at, _ in world.sent] == [100.0, 100.0, 100.1, 100.2, 100.3, 100.4, 100.4]
     assert [parts for _, parts in world.sent] == [message.parts for message in SERIES]
     assert progress == [1, 2, 3, 4, 5]
+
+
+def test_trains_leave_at_the_rate_of_their_images():
+    world, progress = World(), []
+    trains = [OnWire([b"train"], 8 * n, 8, "image") for n in range(3)]
+    assert world.sender(rate_hz=80).send(trains, progress.append) == 24
+    assert [at for at, _ in world.sent] == [100.0, 100.1, 100.2]
+    assert progress == [8, 16, 24]
+
+
+def test_a_delayed_message_delays_none_that_is_due_later():
+    world = World()
+    late = [OnWire([b"%d" % n], n, delay_s=0.15 if n == 1 else 0.0) for n in range(4)]
+    world.sender(rate_hz=10).send(late)
+    assert [at for at, _ in world.sent] == [100.0, 100.25, 100.25, 100.3]
 
 
 def test_a_slow_send_does_not_delay_the_images_after_it():

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import numpy as np
@@ -131,6 +131,12 @@ def test_a_detector_is_asked_and_its_frames_are_inferred(tmp_path: Path, protoco
     assert process.returncode == 3
 
 
+def until_it_watches(errors: IO[str]) -> None:
+    """Return when `edge watch` has connected to the detector."""
+    while not (line := errors.readline()).startswith("watching "):
+        assert line, "it has ended"
+
+
 def measure_until_connected(client: httpx.Client) -> None:
     """A series of one image that somebody received: until the data plane is there, the detector drops it."""
     for _ in range(int(PATIENCE_S)):
@@ -148,13 +154,15 @@ def test_watch_says_in_lines_what_came_and_ends_in_order(tmp_path: Path) -> None
         assert init("--detector", addresses.http, "--stream", addresses.stream, "-o", str(config)).returncode == 0
         on_free_ports(config)
         with watching(config) as process:
-            assert process.stdout is not None
+            assert process.stdout is not None and process.stderr is not None
+            until_it_watches(process.stderr)
             measure_until_connected(client)
             lines = [process.stdout.readline() for _ in range(2)]
             process.send_signal(signal.SIGTERM)
             rest, _ = process.communicate(timeout=PATIENCE_S)
-    assert lines[0] == "series 1 of detector on peaks: 1 images expected\n"
-    assert re.match(r"series 1 of detector on peaks: complete, 1 of 1 images, 1 results, p50", lines[1])
+    number = re.match(r"series (\d+) of", lines[0])[1]  # those before found nobody
+    assert lines[0] == f"series {number} of detector on peaks: 1 images expected\n"
+    assert re.match(rf"series {number} of detector on peaks: complete, 1 of 1 images, 1 results, p50", lines[1])
     assert rest == "detector on peaks: 1 series (1 complete), 1 results\n"
     assert process.returncode == 0
 
@@ -165,8 +173,7 @@ def test_watch_says_that_the_data_plane_is_gone(tmp_path: Path) -> None:
     config.write_text(CONFIG.format(protocol="stream-v2", address="tcp://127.0.0.1:1", memory_mib=4))
     with watching(config) as process:
         assert process.stderr is not None
-        while not (line := process.stderr.readline()).startswith("watching "):
-            assert line, "it has ended"
+        until_it_watches(process.stderr)
         (serving,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         os.kill(int(serving), signal.SIGKILL)
         _, errors = process.communicate(timeout=PATIENCE_S)

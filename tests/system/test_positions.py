@@ -301,7 +301,7 @@ def test_a_box_that_is_not_armed_for_the_series(when):
 
 
 def test_images_without_a_start_take_no_positions():
-    with line() as bench:
+    with line(patience=replace(LONG, grace_ns=SECOND // 10)) as bench:  # the end waits: nobody said how many come
         bench.arms()
         taken = series("stream-v2", IMAGES)
         bench.send(rest_of(taken))

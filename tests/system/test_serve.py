@@ -171,7 +171,7 @@ def test_two_systems_side_by_side(tmp_path):
         ("[metrics]\naddress = '127.0.0.1:{busy}'", "metrics"),
         ("[results]\nhandshake = 'tcp://127.0.0.1:{busy}'\npublish='tcp://127.0.0.1:*'", "in use"),
         ("[server]\nurl = '127.0.0.1:{busy}'\n[metrics]\naddress='127.0.0.1:0'", "127.0.0.1"),
-        ("[source.options]\nverify = true\n[metrics]\naddress='127.0.0.1:0'", "[source.options]: "),
+        ("[source.options]\nverify = true\n[metrics]\naddress='127.0.0.1:0'", "source 'det': options: "),
         ("[server]\npython = '/bin/false'\n[metrics]\naddress='127.0.0.1:0'", "/bin/false"),
     ],
 )

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from edge.pipeline.batching import Pending
 from edge.pipeline.record import SeriesRecord
 from edge.pipeline.totals import Totals
-from edge.positions.files import PositionFileError
+from edge.positions.files import PositionFileError, file_of
 from streams.codecs.panda import decode
 from streams.messages import CodecError
 from streams.positions.armings import ArmingBook
@@ -73,7 +73,7 @@ class FilePositions:
         """Start to read the file of the series."""
         uid = record.series.uid
         if uid not in self._tables:
-            self._tables[uid] = self._reader.submit(self._read, self._path(record.series))
+            self._tables[uid] = self._reader.submit(self._table, record.series)
 
     def position(self, frame: Pending) -> Verdict:
         """The row of the image; awaited while the file is being read."""
@@ -88,7 +88,7 @@ class FilePositions:
             raise error
         if uid not in self._unreadable:
             self._unreadable.add(uid)
-            log.warning("series %s: results have no positions, %s", uid, error)
+            log.warning("series %a: results have no positions, %s", uid, error)
         return Missing(Why.NO_FILE)
 
     def forget(self, uid: str) -> None:
@@ -100,11 +100,8 @@ class FilePositions:
         """End the thread; a file that is being read is not waited for."""
         self._reader.shutdown(wait=False, cancel_futures=True)
 
-    def _path(self, series: Any) -> Path:
-        names = {
-            name: value.replace("/", "_") for name, value in (("series_uid", series.uid), ("source", series.source))
-        }
-        return Path(self._pattern.format(series_id=series.id, **names))
+    def _table(self, series: Any) -> PositionTable:
+        return self._read(file_of(self._pattern, series.id, series.uid, series.source))
 
 
 class StreamPositions:

@@ -18,6 +18,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.confined import inside
+from edge.positions.settings import varying_part
 from edge.unreadable import UNREADABLE
 from streams.positions.headers import AxisOf
 from streams.positions.table import PositionTable
@@ -30,6 +32,24 @@ Column = Callable[[str], NDArray[Any]]
 
 class PositionFileError(ValueError):
     """The file holds no positions that can be used; one line says what is wrong, where, and what to do."""
+
+
+def file_of(pattern: str, series_id: int, series_uid: str, source: str) -> Path:
+    """The file of one series. Its unique id comes from the wire: it chooses among the files of the folder only.
+
+    The folder is what `pattern` names before its first field; links in it that lead out of it are not followed.
+
+    Raises:
+        PositionFileError: the name would be another folder's, or could not be any file's.
+    """
+    names = {"series_uid": series_uid.replace("/", "_"), "source": source.replace("/", "_")}
+    varying = varying_part(pattern)
+    folder = Path(pattern.removesuffix(varying).format())
+    try:
+        filled = varying.format(series_id=series_id, **names)
+        return inside(folder, filled) if varying else folder
+    except ValueError as error:
+        raise PositionFileError(f"{error}; `file` of [source.positions] says what is read") from error
 
 
 def load(path: Path, axes: Sequence[AxisOf], ids: str = "") -> PositionTable:

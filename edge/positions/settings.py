@@ -17,6 +17,7 @@ class Positions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     from_: Literal["header", "file", "stream"] = msgspec.field(name="from", default="header")
     address: str = ""
+    plain: bool = False
     file: str = ""
     axes: dict[str, str | tuple[str, ...]] = {}
     ids: str = ""
@@ -43,7 +44,7 @@ class Positions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 NEEDED = {"header": (), "file": ("file", "axes"), "stream": ("address", "axes")}
 """By origin: settings without which it cannot work."""
 
-ONLY = {"address": "stream", "samples_per_frame": "stream", "file": "file", "ids": "file"}
+ONLY = {"address": "stream", "plain": "stream", "samples_per_frame": "stream", "file": "file", "ids": "file"}
 """Settings that mean something for one origin only."""
 
 
@@ -71,6 +72,12 @@ def check(settings: Positions, protocol: str) -> None:
         )
 
 
+def varying_part(pattern: str) -> str:
+    """What stands behind the folder that is the same for each series; empty where all of it is."""
+    folder = pattern.partition("{")[0].rpartition("/")[0]
+    return pattern[len(folder) :].removeprefix("/") if "{" in pattern else ""
+
+
 def _check_axes(settings: Positions) -> None:
     if len(settings.axes) > MAX_AXES or any(not 0 < len(axis) <= MAX_NAME_CHARS for axis in settings.axes):
         raise ValueError(f"axes: at most {MAX_AXES} axes with names of 1 to {MAX_NAME_CHARS} letters")
@@ -90,7 +97,9 @@ def _check_pattern(pattern: str) -> None:
         fields = {field for _, field, _, _ in Formatter().parse(pattern) if field is not None}
         if fields <= FILE_FIELDS.keys():
             pattern.format(**FILE_FIELDS)
-            return
+            if ".." not in varying_part(pattern).split("/"):
+                return
+            raise ValueError("it holds .. behind a field")
         problem = f"it names {sorted(fields - FILE_FIELDS.keys())[0]!r}"
     except (ValueError, KeyError, IndexError) as error:
         problem = str(error)

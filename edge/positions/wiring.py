@@ -54,7 +54,7 @@ def _origin(ctx: Context, source: str, settings: Positions, totals: Totals, stac
         socket = subscribe(ctx, [b""], QUEUED)
         socket.zmq.maxmsgsize = MAX_BYTES
         stack.callback(socket.close)
-        socket.connect(settings.address)
+        socket.connect(settings.address, settings.plain)
         book = ArmingBook(partial(PositionJoiner, axes, settings.samples_per_frame))
         return StreamPositions(source, socket, book, totals)
     return HeaderPositions()

@@ -8,6 +8,7 @@ from edge.models.registry import MODELS
 from edge.models.spec import ANY, ModelSpec
 from edge.setup.detected import Detected
 from streams.codecs import DEFAULT_PORTS
+from streams.sockets import beyond_loopback
 
 SLOTS = 64
 """Frames that wait, are filled, or are being inferred: two batches of most models, and some to spare."""
@@ -115,6 +116,9 @@ def _source(found: Detected, address: str) -> Iterator[str]:
     yield 'name = "detector"'
     yield f'protocol = "{found.protocol}"'
     yield f"address = {json.dumps(address)}"
+    if beyond_loopback(address):
+        yield "# A detector cannot encrypt, so its stream is read in plain: keep the network between to the two."
+        yield "plain = true  # of an `edge tee` with keys: leave this out, and set security.keys"
     yield f"memory_mib = {memory_mib(found)}  # {frames} frames in /dev/shm; when all wait, the detector does"
     yield f"detector_url = {json.dumps(found.url)}  # asked, never told, how many images it dropped itself"
 

@@ -15,6 +15,7 @@ import hdf5plugin
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.confined import Escape, inside
 from edge.simulate.refusal import Refused
 from streams.codecs.compression import compress
 from streams.messages import Acquisition, Compression
@@ -29,17 +30,22 @@ class SeriesWriter:
         """Create the master file.
 
         Raises:
-            Refused: files of that name are there already, or the folder cannot be written.
+            Refused: the name leads to another folder, files of that name are there already, or the folder cannot be
+                written.
         """
         self._folder, self._name, self._per_file, self._acquisition = folder, name, images_per_file, acquisition
         self._files = 0
         self._data: h5py.File | None = None
         self._filled = 0
+        try:
+            master = inside(folder, f"{name}_master.h5")
+        except Escape as error:
+            raise Refused(HTTPStatus.BAD_REQUEST, f"{error}; change filewriter/config/name_pattern") from error
         there = sorted(folder.glob(f"{name}_master.h5")) + sorted(folder.glob(f"{name}_data_*"))
         if there:
             raise Refused(HTTPStatus.CONFLICT, f"{there[0]} exists; change filewriter/config/name_pattern or move it")
         try:
-            self._master = h5py.File(folder / f"{name}_master.h5", "x")
+            self._master = h5py.File(master, "x")
         except OSError as error:
             raise Refused(HTTPStatus.CONFLICT, f"cannot write into {folder}: {error}") from error
         self._describe(self._master)

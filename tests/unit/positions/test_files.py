@@ -2,12 +2,13 @@
 
 import random
 import zipfile
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from edge.positions.files import PositionFileError, load
+from edge.positions.files import PositionFileError, file_of, load
 from streams.positions.headers import AxisOf, Known, Missing, Why
 
 X = np.array([1.5, 2.5, 3.5])
@@ -159,3 +160,35 @@ def test_a_damaged_file_is_said_and_never_ends_the_process(name, write, tmp_path
         except PositionFileError:
             refused += 1
     assert refused
+
+
+@pytest.mark.parametrize(
+    ("pattern", "uid", "file"),
+    [
+        ("/data/{series_id:04d}.npy", "u", "/data/0007.npy"),
+        ("/data/{source}/{series_uid}.npy", "a/../b", "/data/d/a_.._b.npy"),
+        ("/data/{series_uid}.npy", "../../etc/passwd", "/data/.._.._etc_passwd.npy"),
+        ("{series_uid}.npy", "/etc/passwd", "_etc_passwd.npy"),
+        ("../{series_uid}.npy", "u", "../u.npy"),
+        ("/{series_uid}.npy", "u", "/u.npy"),
+        ("/data/current.npy", "u", "/data/current.npy"),
+    ],
+)
+def test_the_file_of_a_series_is_in_the_folder_that_was_configured(pattern, uid, file):
+    assert file_of(pattern, 7, uid, "d") == Path(file)
+
+
+@pytest.mark.parametrize("uid", ["..", ".", "", "a\0b", "x" * 300, "\ud800", "a\nb"])
+def test_a_unique_id_that_could_be_no_file_has_no_positions(uid):
+    with pytest.raises(PositionFileError, match=r"says what is read"):
+        file_of("/data/{series_uid}/positions.npy", 7, uid, "d")
+
+
+def test_a_link_of_the_name_of_a_series_is_not_followed_out(tmp_path):
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    (tmp_path / "secret.npy").touch()
+    (folder / "u.npy").symlink_to(tmp_path / "secret.npy")
+    with pytest.raises(PositionFileError, match="by a link"):
+        file_of(f"{folder}/{{series_uid}}.npy", 7, "u", "d")
+    assert file_of(f"{folder}/u.npy", 7, "u", "d") == folder / "u.npy"  # chosen by whoever configures

@@ -51,6 +51,14 @@ def test_where_the_stream_is() -> None:
     assert parsed(EIGER, "tcp://tee:9998").source[0].address == "tcp://tee:9998"
 
 
+def test_a_detector_elsewhere_is_read_in_plain_and_says_so() -> None:
+    assert parsed(EIGER).source[0].plain
+    assert "# A detector cannot encrypt" in starter(EIGER)
+    here = replace(EIGER, url="http://127.0.0.1:8000")
+    assert not parsed(here).source[0].plain
+    assert "plain =" not in starter(here)
+
+
 def test_memory_grows_with_the_frame_and_is_bounded() -> None:
     assert memory_mib(replace(EIGER, shape=(128, 128))) == 256
     assert memory_mib(replace(EIGER, shape=(2167, 2070))) == 576  # 64 frames of 9 MB, in steps of 64

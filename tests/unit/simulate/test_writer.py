@@ -68,3 +68,21 @@ def test_nothing_is_overwritten(tmp_path, there):
 def test_a_folder_that_is_gone(tmp_path):
     with pytest.raises(Refused, match="cannot write into"):
         write(tmp_path / "gone")
+
+
+@pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/../../evil", "a\0b", "x" * 300])
+def test_no_name_leads_out_of_the_folder(tmp_path, name):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    with pytest.raises(Refused, match="name_pattern"):
+        SeriesWriter(folder, name, 10, ACQUISITION)
+    assert [path.name for path in tmp_path.rglob("*")] == ["data"]
+
+
+def test_a_link_is_not_written_through(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "s_master.h5").symlink_to(tmp_path / "elsewhere.h5")
+    with pytest.raises(Refused, match="by a link"):
+        SeriesWriter(folder, "s", 10, ACQUISITION)
+    assert not (tmp_path / "elsewhere.h5").exists()

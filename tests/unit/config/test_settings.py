@@ -8,21 +8,25 @@ import pytest
 
 from edge.conditioning.settings import ConditioningSettings
 from edge.config import (
+    Agent,
     Config,
     ConfigError,
+    Data,
     Metrics,
     Recording,
     Results,
     RouteConfig,
+    Security,
     SeriesTimes,
     Server,
     Source,
+    Up,
     load,
     parse,
 )
 from edge.positions.settings import Positions
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 GOOD = {
     "source": [{"name": "eiger", "protocol": "stream-v2", "address": "tcp://127.0.0.1:31001"}],
     "route": [{"name": "ptycho", "model": "ptycho"}],
@@ -53,6 +57,17 @@ def test_the_smallest_configuration():
         ("source.address", "tcp://127.0.0.1:70000", "65535"),
         ("source.address", "tcp://127.0.0.1", "port"),
         ("source.address", "tcp://*:31001", "name host and port"),
+        ("source.name", "..", "not dots alone"),
+        ("source.plain", 1, "true or false"),
+        ("results.required_subscribers", ["a b"], "required_subscribers[0]"),
+        ("results.required_subscribers", "maps", "a list"),
+        ("results.raw_frames", "{run}.h5", "'run'"),
+        ("agent.listen", "localhost:1", "agent.listen"),
+        ("agent.listen", "tcp://127.0.0.1:5610", "agent.folder: is needed"),
+        ("data.proposal", "../etc", "data.proposal"),
+        ("data.proposal", ".hidden", "data.proposal"),
+        ("security.tls_key", "a.pem", "tls_certificate"),
+        ("up.directory", "a", "folder"),
         ("source.memory_mib", 0, "memory_mib"),
         ("source.name", "two words", "name"),
         ("source.colour", "red", "colour"),
@@ -123,7 +138,7 @@ def test_an_unreadable_file_is_named(content, said, tmp_path):
     assert "edge.toml" in str(caught.value)
 
 
-BOX = {"from": "stream", "address": "tcp://panda:5555", "axes": {"x": "/INENC1.VAL.Value"}}
+BOX = {"from": "stream", "address": "tcp://panda:5555", "plain": True, "axes": {"x": "/INENC1.VAL.Value"}}
 
 
 @pytest.mark.parametrize(
@@ -196,6 +211,10 @@ TABLES = {
     "[recording]": Recording,
     "[metrics]": Metrics,
     "[series]": SeriesTimes,
+    "[agent]": Agent,
+    "[data]": Data,
+    "[security]": Security,
+    "[up]": Up,
 }
 
 
@@ -246,9 +265,9 @@ def test_the_struct_of_every_table_is_checked_here():
 
 def test_examples_in_the_documentation_are_valid():
     snippets = []
-    folders = (".", "edge", "edge/conditioning", "deploy")
+    folders = (".", "edge", "edge/conditioning", "edge/positions", "streams", "deploy")
     for readme in (ROOT / folder / "README.md" for folder in folders):
         snippets += re.findall(r"```toml\n(.*?)```", readme.read_text(), re.DOTALL)
     assert snippets
     for snippet in snippets:
-        parse(tomllib.loads(snippet))
+        parse({"route": GOOD["route"], **tomllib.loads(snippet)})

@@ -1,12 +1,17 @@
 """Every Prometheus metric of the data plane, read from its totals in one snapshot at each scrape."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from edge.http.access import Access
+from edge.http.metrics import NotReady, metrics_page, nothing
+from edge.http.refusals import Refusals
+from edge.http.server import serving
 from edge.pipeline.totals import Tally, Totals
 
 
@@ -70,6 +75,16 @@ class PipelineCollector(Collector):
         yield _counter(
             "edge_handshakes_refused", "Handshake messages that could not be read", (), {(): t.refused_requests}
         )
+        yield _counter("edge_http_refused", "HTTP requests and connections refused", ("reason",), dict(t.http_refused))
+        yield _counter(
+            "edge_connections_refused",
+            "ZeroMQ connections refused",
+            ("socket", "reason"),
+            dict(t.connections_refused),
+        )
+        yield _gauge("edge_peers_connected", "Connections of a source's socket", ("source",), dict(t.peers))
+        yield _gauge("edge_subscribers_present", "Subscribers that gave their name", (), {(): t.subscribers})
+        yield _gauge("edge_ready", "1 when a detector may be armed", (), {(): float(t.ready)})
         yield _gauge("edge_frames_waiting", "Frames that wait for the server", ("route",), dict(t.waiting))
         yield _gauge("edge_requests_in_flight", "Requests at the server", ("route",), dict(t.requests_in_flight))
         yield _gauge("edge_slots", "Slots of the frame memory by state", ("source", "state"), dict(t.slots))
@@ -79,16 +94,18 @@ class PipelineCollector(Collector):
         yield _histogram("edge_batch_frames", "Frames in a request", dict(t.batches))
 
 
-def serve_metrics(totals: Totals, host: str, port: int) -> tuple[Any, int]:
-    """Serve /metrics on `host:port` (0: any free port) in a thread; the server and the real port.
+def serve_metrics(
+    totals: Totals, address: tuple[str, int], access: Access, not_ready: NotReady = nothing
+) -> AbstractContextManager[str]:
+    """Serve /metrics, /healthz and /readyz on host and port (0: any free port) in threads; entered, it is
+    `http(s)://HOST:PORT`. `not_ready` is what /readyz tells.
 
     Raises:
-        OSError: the port is in use.
+        SocketError: the address, or a file that `access` names, cannot be used.
     """
     registry = CollectorRegistry()
     registry.register(PipelineCollector(totals))
-    server, _ = start_http_server(port, host, registry)
-    return server, int(server.server_port)
+    return serving(address, metrics_page(registry, not_ready), access, Refusals(totals.http_refused))
 
 
 def _labels(key: Any) -> tuple[str, ...]:

@@ -1,20 +1,25 @@
 """The counters of `edge tee` for Prometheus."""
 
+from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from contextlib import AbstractContextManager
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from edge.http.access import Access
+from edge.http.metrics import metrics_page
+from edge.http.refusals import Refusals
+from edge.http.server import serving
 from streams.tee import Counts
 
 
 class TeeCollector(Collector):
     """Reads `Counts` at each scrape."""
 
-    def __init__(self, counts: Counts) -> None:
-        self._counts = counts
+    def __init__(self, counts: Counts, refused: Counter[str]) -> None:
+        self._counts, self._refused = counts, refused
 
     def collect(self) -> Iterator[Metric]:
         c = self._counts
@@ -31,15 +36,19 @@ class TeeCollector(Collector):
             yield CounterMetricFamily(name, text, value=value)
         stalled = float(c.writer_stalled)
         yield GaugeMetricFamily("edge_tee_writer_stalled", "1 while the writer takes nothing", value=stalled)
+        refused = CounterMetricFamily("edge_http_refused", "HTTP requests and connections refused", labels=("reason",))
+        for reason, count in dict(self._refused).items():
+            refused.add_metric((reason,), count)
+        yield refused
 
 
-def serve(counts: Counts, host: str, port: int) -> tuple[Any, int]:
-    """Serve /metrics on `host:port` (0: any free port) in a thread; the server and the real port.
+def serve_tee_metrics(counts: Counts, address: tuple[str, int], access: Access) -> AbstractContextManager[str]:
+    """Serve /metrics on host and port (0: any free port) in threads; entered, it is `http(s)://HOST:PORT`.
 
     Raises:
-        OSError: the port is in use.
+        SocketError: the address, or a file that `access` names, cannot be used.
     """
     registry = CollectorRegistry()
-    registry.register(TeeCollector(counts))
-    server, _ = start_http_server(port, host, registry)
-    return server, int(server.server_port)
+    refusals = Refusals()
+    registry.register(TeeCollector(counts, refusals.counts))
+    return serving(address, metrics_page(registry), access, refusals)

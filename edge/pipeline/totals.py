@@ -53,6 +53,11 @@ class Totals:
     position_messages: Counter[tuple[str, str]] = field(default_factory=Counter)  # source; read, unclaimed or why not
     held: dict[str, int] = field(default_factory=dict)  # source; results that wait for their position
     refused_requests: int = 0
+    http_refused: Counter[str] = field(default_factory=Counter)  # reason; written by the HTTP server's threads
+    connections_refused: Counter[tuple[str, str]] = field(default_factory=Counter)  # socket, reason
+    peers: dict[str, int] = field(default_factory=dict)  # source; connections
+    subscribers: int = 0  # that gave their name and are present
+    ready: bool = False  # a detector may be armed
     latency: dict[str, Tally] = field(default_factory=dict)  # route
     batches: dict[str, Tally] = field(default_factory=dict)  # route
     waiting: dict[str, int] = field(default_factory=dict)  # route

@@ -7,13 +7,14 @@ beamline, and the faults.
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
 
+from edge.http.messages import Answer
 from edge.simulate.beamline import Beamline
 from edge.simulate.detector import Detector
 from edge.simulate.faults import read_orders
@@ -28,15 +29,6 @@ TARGET = Parameter("target", "float", 0.0, "mm", LOW_MM, HIGH_MM)
 SPEED = Parameter("speed", "float", 1.0, "mm/s", 0.001, 1000.0)
 COUNT_TIME = Parameter("count", "float", 1.0, "s", 0.0, 60.0)
 BEAM = Parameter("beam", "float", 1.0, "", 0.0, 10.0)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """`silent`: the client is to wait for it in vain."""
-
-    document: Any
-    status: HTTPStatus = HTTPStatus.OK
-    silent: bool = False
 
 
 class Api:

@@ -19,12 +19,15 @@ def scraped(totals: Totals) -> dict[tuple[str, ...], float]:
 
 def test_an_idle_data_plane_can_be_scraped():
     samples = scraped(Totals())
-    assert samples["edge_server_ready",] == 0
+    assert samples["edge_server_ready",] == samples["edge_ready",] == 0
     assert samples["edge_server_starts_total",] == 0
 
 
 def test_every_total_is_told():
-    totals = Totals(refused_requests=3, server_ready=True, server_epoch=2)
+    totals = Totals(refused_requests=3, server_ready=True, server_epoch=2, subscribers=15, ready=True)
+    totals.http_refused["no_token"] = 16
+    totals.connections_refused["results", "not_allowed"] = 17
+    totals.peers["det"] = 18
     totals.messages["det"] = 7
     totals.malformed["det", "truncated"] = 1
     totals.arrivals["det", "new"] = 5
@@ -53,6 +56,11 @@ def test_every_total_is_told():
     assert samples["edge_requests_in_flight", "ptycho"] == 10
     assert samples["edge_slots", "det", "free"] == 11
     assert samples["edge_handshakes_refused_total",] == 3
+    assert samples["edge_http_refused_total", "no_token"] == 16
+    assert samples["edge_connections_refused_total", "not_allowed", "results"] == 17
+    assert samples["edge_peers_connected", "det"] == 18
+    assert samples["edge_subscribers_present",] == 15
+    assert samples["edge_ready",] == 1
     assert samples["edge_server_ready",] == 1
     assert samples["edge_server_starts_total",] == 2
     assert samples["edge_result_latency_seconds_bucket", "0.002", "ptycho"] == 0

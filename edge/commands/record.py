@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 
 from edge import config as configuration
+from edge.commands.secured import keys_option
 from streams import sockets
 from streams.bounds import MAX_PARTS
 from streams.codecs import DECODERS
@@ -78,6 +79,8 @@ class Limits:
 @click.option("--bind", metavar="ADDRESS", help="Without -c: where a detector that connects is awaited.")
 @click.option("--socket", type=click.Choice(get_args(sockets.Pattern)), default="pull", show_default=True,
               help="Without -c: how to listen.")  # fmt: skip
+@keys_option
+@click.option("--plain", is_flag=True, help="Without -c: the detector cannot encrypt, and may be beyond this machine.")
 @click.option("--quota", type=click.FloatRange(min=0, min_open=True), default=16.0, show_default=True, metavar="GIB",
               help="Keep at most so much; the oldest messages go.")  # fmt: skip
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so long.")
@@ -90,6 +93,8 @@ def record(
     seconds: float | None,
     messages: int | None,
     as_json: bool,
+    keys: Path | None,
+    plain: bool,
     **given: str | None,
 ) -> None:
     """Record the raw messages of a detector in FOLDER, as they come.
@@ -104,18 +109,20 @@ def record(
 
     \b
     Examples:
-      edge record --protocol stream-v2 --connect tcp://eiger:31001 captures/eiger
+      edge record --plain --protocol stream-v2 --connect tcp://eiger:31001 captures/eiger
       edge record -c edge.toml --source eiger captures/eiger --seconds 60
     """
-    source = _of_config(config, given) if config else _of_options(given)
+    if config and (keys or plain):
+        raise click.UsageError("-c FILE says how it is secured; leave out --keys and --plain")
+    source, folder_of_keys = _of_config(config, given) if config else (_of_options(given, plain), keys)
     stop = _stop_at_signals()
     try:
-        with sockets.context() as ctx:
+        with sockets.context(keys=sockets.keys_of(folder_of_keys)) as ctx:
             socket = sockets.source(ctx, source.socket)
-            address = socket.bind(source.address) if source.bind else source.address
+            address = socket.bind(source.address, source.plain) if source.bind else source.address
             with CaptureWriter(folder, _facts(source), int(quota * 2**30)) as writer:
                 if not source.bind:
-                    socket.connect(address)
+                    socket.connect(address, source.plain)
                 summary = Summary(str(folder), source.name, source.protocol, address)
                 _record(socket, writer, summary, Limits(messages, seconds), stop)
     except (sockets.SocketError, RecordingError) as error:
@@ -124,20 +131,22 @@ def record(
     sys.exit(INCOMPLETE if summary.lost or summary.cut else 0)
 
 
-def _of_config(path: Path, given: dict[str, str | None]) -> configuration.Source:
+def _of_config(path: Path, given: dict[str, str | None]) -> tuple[configuration.Source, str]:
+    """The source, and the folder of keys."""
     if given["protocol"] or given["connect"] or given["bind"]:
         raise click.UsageError("-c FILE says protocol and address; leave out --protocol, --connect and --bind")
     try:
-        sources = {source.name: source for source in configuration.load(path).source}
+        loaded = configuration.load(path)
     except configuration.ConfigError as error:
         raise click.ClickException(str(error)) from error
+    sources = {source.name: source for source in loaded.source}
     name = given["name"] or (next(iter(sources)) if len(sources) == 1 else None)
     if name not in sources:
         raise click.UsageError(f"name one of the sources of {path} by --source: {', '.join(sources)}")
-    return sources[name]
+    return sources[name], loaded.security.keys
 
 
-def _of_options(given: dict[str, str | None]) -> configuration.Source:
+def _of_options(given: dict[str, str | None], plain: bool) -> configuration.Source:
     address = given["connect"] or given["bind"]
     if not given["protocol"] or not address or (given["connect"] and given["bind"]):
         raise click.UsageError("say what to record: -c FILE, or --protocol with either --connect or --bind")
@@ -151,6 +160,7 @@ def _of_options(given: dict[str, str | None]) -> configuration.Source:
         address=address,
         bind=bool(given["bind"]),
         socket=given["socket"],  # pyright: ignore[reportArgumentType]  # click has checked it
+        plain=plain,
     )
 
 
@@ -178,6 +188,7 @@ def _record(
             if limits.seconds is not None and now - began >= limits.seconds:
                 break
             parts = socket.receive(WAIT_MS)
+            socket.peers.poll()
             if parts is not None:
                 first = first or now
                 summary.cut += len(parts) > MAX_PARTS

@@ -9,6 +9,8 @@ import click
 from click.core import ParameterSource
 
 from edge.commands import replay_capture, replay_file
+from edge.commands.replay_wire import Secured
+from edge.commands.secured import keys_option
 from edge.scanfiles import ScanFileError
 from streams.codecs import ENCODERS
 from streams.messages import Compression
@@ -54,6 +56,8 @@ class SpanType(click.ParamType):
 @click.option("--fault", "faults", multiple=True, metavar="NAME[=VALUE]",
               help=f"Let it go wrong on purpose, may be repeated: {', '.join(FAULTS)}.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the faults.")
+@keys_option
+@click.option("--plain", is_flag=True, help="Do not encrypt, as a real detector, even beyond this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
 @click.option("--protocol", type=click.Choice(list(ENCODERS)),
               help="File: what the detector speaks. [default: simplon-v1]")  # fmt: skip
@@ -82,13 +86,14 @@ def replay(ctx: click.Context, path: Path, as_json: bool, faults: tuple[str, ...
     \b
     Examples:
       edge replay scan.cxi --rate 100
-      edge replay star.npz.bz2 --protocol stream-v2 --bind 'tcp://*:31001' --loop
+      edge replay star.npz.bz2 --protocol stream-v2 --bind 'tcp://*:31001' --plain --loop
       edge replay captures/eiger --speed 1 --series 34
     """
     kind, others = ("capture", OF_FILES) if path.is_dir() else ("file", OF_CAPTURES)
     for name in sorted(others):
         if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
             raise click.UsageError(f"--{name.replace('_', '-')} is not for a {kind}, and {path} is one")
+    options["secured"] = Secured(options.pop("keys"), options.pop("plain"))
     mine = {name: value for name, value in options.items() if name not in others}
     try:
         mine["faults"] = Faults(orders=tuple(map(read_fault, faults)), seed=seed)

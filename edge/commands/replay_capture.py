@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 
-from edge.commands.replay_wire import awaiting, bound, check_possible, progress_bar
+from edge.commands.replay_wire import Secured, awaiting, bound, check_possible, progress_bar
 from streams.codecs import DEFAULT_PORTS, decoder
 from streams.recording.reader import Span, facts_of, read_capture, select, survey
 from streams.recording.replaying import CaptureReader, of_series, on_wire
@@ -33,6 +33,7 @@ class Options:
     loop: bool
     wait: float
     faults: Faults
+    secured: Secured = field(default_factory=Secured)
 
 
 @dataclass
@@ -82,7 +83,7 @@ def send_capture(folder: Path, options: Options) -> Sent:
     sent = Sent(str(folder), facts.source, facts.protocol, address)
     console = Console(stderr=True, highlight=False)
     pattern = options.socket or facts.socket
-    with bound(address, pattern) as (socket, sent.address), progress_bar(console) as progress:
+    with bound(address, pattern, options.secured) as (socket, sent.address), progress_bar(console) as progress:
         console.print(awaiting(sent.address, pattern), soft_wrap=True)
         task = progress.add_task("messages", total=None)
         sender = Sender(socket, peer_timeout_s=options.wait)

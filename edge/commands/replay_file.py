@@ -3,14 +3,14 @@
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
 
-from edge.commands.replay_wire import awaiting, bound, check_possible, progress_bar
+from edge.commands.replay_wire import Secured, awaiting, bound, check_possible, progress_bar
 from edge.scanfiles import Origin, Scan, open_scan
 from streams.codecs import DEFAULT_PORTS, PROTOCOLS
 from streams.messages import Acquisition, Compression
@@ -36,6 +36,7 @@ class Options:
     series_id: int
     wait: float
     faults: Faults
+    secured: Secured = field(default_factory=Secured)
 
     @property
     def spoken(self) -> str:
@@ -91,7 +92,7 @@ def _send(scan: Scan, options: Options, sent: Sent) -> None:
     next(simulation.messages())  # what the protocol cannot carry is told before anybody waits
     console = Console(stderr=True, highlight=False)
     pattern = options.socket or "pull"
-    with bound(options.address, pattern) as (socket, sent.address), progress_bar(console) as progress:
+    with bound(options.address, pattern, options.secured) as (socket, sent.address), progress_bar(console) as progress:
         console.print(awaiting(sent.address, pattern), soft_wrap=True)
         sender = Sender(socket, options.rate, peer_timeout_s=options.wait)
         try:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -14,19 +16,27 @@ LINGER_MS = 10_000
 """How long the last messages may take to leave after the command is done with them."""
 
 
+@dataclass(frozen=True)
+class Secured:
+    """What stands between the detector and others than its receivers."""
+
+    keys: Path | None = None  # a folder
+    plain: bool = False
+
+
 @contextmanager
-def bound(address: str, pattern: sockets.Pattern) -> Iterator[tuple[sockets.Sending, str]]:
+def bound(address: str, pattern: sockets.Pattern, secured: Secured) -> Iterator[tuple[sockets.Sending, str]]:
     """A detector's socket and its real address; leaving it waits for the last messages to leave too.
 
     Args:
         pattern: how its receivers listen.
 
     Raises:
-        SocketError: the address cannot be bound.
+        SocketError: the address cannot be bound, or the keys cannot be used.
     """
-    with sockets.context() as ctx:
+    with sockets.context(keys=sockets.keys_of(secured.keys)) as ctx:
         socket = sockets.detector(ctx, pattern)
-        yield socket, socket.bind(address)
+        yield socket, socket.bind(address, secured.plain)
         socket.close(LINGER_MS)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from edge.commands.secured import keys_option
 from edge.config import ConfigError, host_and_port
 from edge.simulate.scene import bragg_scene
 from edge.simulate.simulator import Addresses, Options, running
@@ -31,6 +32,9 @@ from streams.sockets import SocketError
 @click.option("--positions", is_flag=True, help="Send the stage's position with each image.")
 @click.option("--write", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
               help="Also write each series into files there, as an EIGER does.")  # fmt: skip
+@keys_option
+@click.option("--plain", is_flag=True,
+              help="Let others than this machine watch and control it, as a real detector does.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line with the real addresses when ready.")
 @click.option("--stop-at-eof", is_flag=True, help="Stop when standard input closes: a parent process has ended.")
 def simulate(http: str, sample_seed: int, as_json: bool, stop_at_eof: bool, **options: Any) -> None:

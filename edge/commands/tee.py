@@ -11,11 +11,24 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from logging.handlers import QueueHandler, QueueListener
+from pathlib import Path
 from typing import Any, Literal
 
 import click
 
-from streams.sockets import Context, Relay, SocketError, WakeUp, context, ready, relay_from, relay_to
+from edge.commands.secured import keys_option
+from streams.sockets import (
+    Context,
+    Relay,
+    SocketError,
+    WakeUp,
+    beyond_loopback,
+    context,
+    keys_of,
+    ready,
+    relay_from,
+    relay_to,
+)
 from streams.tee import Counts, Tee
 
 EXIT_INCOMPLETE = 3
@@ -38,6 +51,7 @@ class Ends:
     connect_writer: bool
     connect_copy: bool
     queue: int
+    plain: bool
 
 
 @click.command()
@@ -51,6 +65,9 @@ class Ends:
 @click.option("--bind-from", is_flag=True, help="Wait for the detector to connect, instead of connecting to it.")
 @click.option("--connect-writer", is_flag=True, help="Connect to the writer, instead of waiting for it.")
 @click.option("--connect-copy", is_flag=True, help="Connect to `edge serve`, instead of waiting for it.")
+@keys_option
+@click.option("--plain", is_flag=True,
+              help="Speak to detector and writer beyond this machine, although neither can encrypt.")  # fmt: skip
 @click.option("--queue", type=click.IntRange(1, 10_000), default=4, show_default=True, metavar="MESSAGES",
               help="Room on the way in and out: more is faster, and more is lost in a crash.")  # fmt: skip
 @click.option("--copy-mib", type=click.IntRange(1, 1 << 20), default=256, show_default=True,
@@ -61,31 +78,42 @@ class Ends:
 @click.option("--metrics", metavar="HOST:PORT", help="Serve the counters to Prometheus; port 0 takes a free one.")
 @click.option("--json", "as_json", is_flag=True,
               help="Print JSON lines: the real addresses when ready, then counters, last the summary.")  # fmt: skip
-def tee(copy_mib: int, patience: float, every: float | None, metrics: str | None, as_json: bool, **ends: Any) -> None:
+def tee(
+    copy_mib: int,
+    patience: float,
+    every: float | None,
+    metrics: str | None,
+    as_json: bool,
+    keys: Path | None,
+    **ends: Any,
+) -> None:
     """Stand between a detector and its file writer, and give `edge serve` a copy of every message.
 
     The writer gets everything, byte for byte, and is waited for; the copy gets what it takes at once. The writer
     connects to this command instead of to the detector.
+
+    Detectors and their writers speak in plain; beyond this machine that needs --plain, and a network of their own. With
+    --keys the copy is encrypted, for `edge serve` with the same keys.
 
     Ends at Ctrl-C or SIGTERM, when what has arrived was passed on; a second signal ends it at once. Exit code 3: the
     writer did not take the last message.
 
     \b
     Example:
-      edge tee --from tcp://10.0.0.1:9999 --writer 'tcp://*:9999' --copy tcp://127.0.0.1:9998
+      edge tee --plain --from tcp://10.0.0.1:9999 --writer 'tcp://*:9999' --copy tcp://127.0.0.1:9998
     """
     with ExitStack() as stack:
         stack.enter_context(_unblocked_logging())
         wake_up = WakeUp()
         stack.callback(wake_up.close)
-        ctx = stack.enter_context(context(io_threads=3))  # sending copies slows nothing else
         try:
+            ctx = stack.enter_context(context(3, keys_of(keys)))  # threads: sending copies slows nothing else
             source, writer, copy, addresses = _open(ctx, Ends(**ends))
             one = Tee(
                 source, writer, copy, lambda taking, giving, ms: ready(taking, giving, wake_up, ms), copy_mib << 20
             )
             if metrics:
-                addresses["metrics"] = _serve_metrics(metrics, one.counts, stack)
+                addresses["metrics"] = _serve_metrics(metrics, one.counts, keys, stack)
         except SocketError as error:
             raise click.ClickException(str(error)) from error
         stack.callback(writer.close, int(patience * 1000))
@@ -105,25 +133,28 @@ def _open(ctx: Context, ends: Ends) -> tuple[Relay, Relay, Relay, dict[str, str]
     """The three ends; the detector's last, so that nothing arrives before the others are there."""
     writer, copy = relay_to(ctx, ends.queue, 0), relay_to(ctx, 1, 1)
     source = relay_from(ctx, ends.socket, ends.queue, 2)
-    addresses = {"writer": writer.open(ends.writer, not ends.connect_writer)}
+    for option, address in (("--writer", ends.writer), ("--from", ends.source)):
+        if address.startswith("tcp://") and beyond_loopback(address) and not ends.plain:
+            raise SocketError(
+                f"{option} {address}: others than this machine can read it, for neither detectors nor their writers "
+                "encrypt; say --plain where that network is theirs alone"
+            )
+    addresses = {"writer": writer.open(ends.writer, not ends.connect_writer, plain=True)}
     addresses["copy"] = copy.open(ends.copy, not ends.connect_copy)
-    addresses["from"] = source.open(ends.source, ends.bind_from)
+    addresses["from"] = source.open(ends.source, ends.bind_from, plain=True)
     return source, writer, copy, addresses
 
 
-def _serve_metrics(address: str, counts: Counts, stack: ExitStack) -> str:
-    from edge.commands.tee_metrics import serve  # only those who scrape need it
+def _serve_metrics(address: str, counts: Counts, keys: Path | None, stack: ExitStack) -> str:
+    from edge.commands.tee_metrics import serve_tee_metrics  # only those who scrape need it
+    from edge.http.access import access_for
 
     host, _, port = address.rpartition(":")
     if not host or not (port.isascii() and port.isdigit() and int(port) < 65536):
         raise click.UsageError(f"--metrics: {address!r} is not HOST:PORT")
-    try:
-        server, real_port = serve(counts, host.strip("[]"), int(port))
-    except OSError as error:
-        raise SocketError(f"cannot serve metrics on {address}: {error.strerror}; change --metrics") from error
-    stack.callback(server.server_close)
-    stack.callback(server.shutdown)
-    return f"http://{host}:{real_port}/metrics"
+    host = host.strip("[]")
+    access = access_for(host, "--metrics", str(keys or ""))
+    return f"{stack.enter_context(serve_tee_metrics(counts, (host, int(port)), access))}/metrics"
 
 
 def _stop_on_signals(one: Tee, wake_up: WakeUp) -> None:

@@ -13,12 +13,13 @@ from typing import Any
 
 import click
 
+from edge import config as configuration
 from edge.demo.children import ChildError, child
 from edge.watch.board import Board
 from edge.watch.logtail import LogTail
 from edge.watch.scrape import arrived, scraped, unread
 from edge.watch.view import View, view
-from streams.sockets import context
+from streams.sockets import Keys, SocketError, context, keys_of
 from streams.subscriber import NoAnswer, Subscriber
 
 EXIT_INCOMPLETE = 3
@@ -51,22 +52,23 @@ def watch(path: Path, triton_url: str | None, as_json: bool) -> None:
     board = Board()
     arguments = ["-c", str(path.absolute()), *(["--triton-url", triton_url] if triton_url else [])]
     try:
+        keys = keys_of(configuration.load(path).security.keys)
         with tempfile.TemporaryDirectory(prefix="edge-watch-") as folder:
-            lost = _watch(arguments, Path(folder), board, as_json)
-    except (ChildError, NoAnswer, ServeEnded) as error:
+            lost = _watch(arguments, keys, Path(folder), board, as_json)
+    except (ChildError, NoAnswer, ServeEnded, SocketError, configuration.ConfigError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(_summary(board, lost), err=as_json)
     if board.incomplete:
         sys.exit(EXIT_INCOMPLETE)
 
 
-def _watch(arguments: list[str], folder: Path, board: Board, as_json: bool) -> int:
+def _watch(arguments: list[str], keys: Keys | None, folder: Path, board: Board, as_json: bool) -> int:
     """Show until it is interrupted, and then until the data plane has ended; results that did not reach us."""
     click.echo("starting the data plane and its inference server", err=True)
     with ExitStack() as stack:
         serving = stack.enter_context(ExitStack())
         addresses = serving.enter_context(child("serve", arguments, folder))
-        results = _subscribed(stack, addresses, folder)
+        results = _subscribed(stack, addresses, keys, folder)
         stop = _stop_on_signals()
         note = f"results {addresses['results']}, handshake {addresses['handshake']}, metrics {addresses['metrics']}"
         click.echo(f"watching ({note}); Ctrl-C ends it", err=True)
@@ -79,9 +81,10 @@ def _watch(arguments: list[str], folder: Path, board: Board, as_json: bool) -> i
         return results.lost
 
 
-def _subscribed(stack: ExitStack, addresses: Mapping[str, Any], folder: Path) -> Subscriber:
+def _subscribed(stack: ExitStack, addresses: Mapping[str, Any], keys: Keys | None, folder: Path) -> Subscriber:
     try:
-        return stack.enter_context(Subscriber(stack.enter_context(context()), addresses["handshake"], from_start=True))
+        ctx = stack.enter_context(context(keys=keys))
+        return stack.enter_context(Subscriber(ctx, addresses["handshake"], from_start=True))
     except NoAnswer:
         _still_there(addresses, folder)
         raise

@@ -4,14 +4,16 @@ The wrappers are thin: they set the limits that keep a hostile or slow peer from
 memory views instead of copies, and turn errno into a sentence.
 """
 
+from streams.sockets.errors import KeysError, SocketError
+from streams.sockets.keys import Keys, keys_of, read_keys
+from streams.sockets.monitor import REASONS, Peers
+from streams.sockets.policy import beyond_loopback
 from streams.sockets.polling import Poller, WakeUp
 from streams.sockets.relay import Relay, ready, relay_from, relay_to, size
+from streams.sockets.securing import Context, context
 from streams.sockets.socket import (
     MAX_PART_BYTES,
-    Context,
     Socket,
-    SocketError,
-    context,
     dealer,
     publish,
     pull,
@@ -23,11 +25,15 @@ from streams.sockets.sources import Announcing, Answering, Asking, Pattern, Rece
 
 __all__ = [
     "MAX_PART_BYTES",
+    "REASONS",
     "Announcing",
     "Answering",
     "Asking",
     "Context",
+    "Keys",
+    "KeysError",
     "Pattern",
+    "Peers",
     "Poller",
     "Receiving",
     "Relay",
@@ -35,12 +41,15 @@ __all__ = [
     "Socket",
     "SocketError",
     "WakeUp",
+    "beyond_loopback",
     "context",
     "dealer",
     "detector",
+    "keys_of",
     "publish",
     "pull",
     "push",
+    "read_keys",
     "ready",
     "relay_from",
     "relay_to",

@@ -57,7 +57,7 @@ class Poller:
         for key in self._asking.pop(asking, ()):
             self._set(key, False)
         if wanted:
-            self._asking[asking] = (asking.zmq, asking.monitor)
+            self._asking[asking] = (asking.zmq, asking.peers.zmq)
             for key in self._asking[asking]:
                 self._set(key, True)
 

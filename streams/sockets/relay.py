@@ -6,7 +6,8 @@ from typing import Any, Literal
 import zmq
 
 from streams.sockets.polling import WakeUp
-from streams.sockets.socket import Context, Socket, keep_alive
+from streams.sockets.securing import Context
+from streams.sockets.socket import Socket, keep_alive
 
 
 class Relay:
@@ -22,11 +23,11 @@ class Relay:
         self.zmq.affinity = 1 << thread
         keep_alive(self.zmq)
 
-    def open(self, address: str, bind: bool) -> str:
-        """Bind or connect; the real address. Raises SocketError."""
+    def open(self, address: str, bind: bool, plain: bool = False) -> str:
+        """Bind or connect; the real address. `plain` as for `Socket`. Raises SocketError."""
         if bind:
-            return self._socket.bind(address)
-        self._socket.connect(address)
+            return self._socket.bind(address, plain)
+        self._socket.connect(address, plain)
         return address
 
     def take(self) -> list[Any] | None:

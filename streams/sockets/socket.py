@@ -1,59 +1,93 @@
 """One ZeroMQ socket with its limits, and the roles that sockets have here."""
 
 import errno
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TypeAlias
+from collections.abc import Sequence
+from contextlib import suppress
 
 import zmq
 
 from streams.bounds import MAX_PARTS, MAX_REQUEST_BYTES
 from streams.messages import Part
-
-Context: TypeAlias = "zmq.Context[zmq.Socket[bytes]]"
+from streams.sockets.errors import SocketError
+from streams.sockets.monitor import Peers
+from streams.sockets.policy import security
+from streams.sockets.securing import Context
 
 MAX_PART_BYTES = 512 * 1024 * 1024
 """A larger part makes ZeroMQ drop that connection. It has no limit for the parts of one message together: a peer that
 never ends its message is bounded by the machine only, which is one reason to keep ports on trusted networks."""
 
 
-class SocketError(RuntimeError):
-    """A socket could not be opened; the text says why and what to do."""
+HANDSHAKE_MS = 5_000
+"""Whoever connects and has not said by then who it is, is disconnected: half-open connections hold a descriptor."""
 
+MAX_SUBSCRIPTION_BYTES = 1024
+"""Longest message of a subscriber. Topics have 80 bytes at most, the longest one of the CURVE handshake some 600."""
 
-@contextmanager
-def context(io_threads: int = 1) -> Iterator[Context]:
-    """A ZeroMQ context that never hangs at exit: what is unsent when it closes is dropped."""
-    ctx: Context = zmq.Context(io_threads)
-    try:
-        yield ctx
-    finally:
-        ctx.destroy(linger=0)
+SUBSCRIPTIONS = 8
+"""High-water mark of subscriptions on their way in: all that wait are taken at once, in the thread that publishes."""
+
+HEARTBEAT_MS = 5_000
+SILENCE_MS = 30_000
+"""A peer of ours that answers no heartbeat for so long is gone, however its machine ended. Detectors get none: not all
+that speak ZMTP know them."""
 
 
 class Socket:
     """One zmq socket with its limits; made by the functions below, each of which names a role."""
 
     def __init__(self, ctx: Context, kind: int, high_water_mark: int, max_part_bytes: int = MAX_PART_BYTES) -> None:
+        self.ctx = ctx
         self.zmq = ctx.socket(kind)
+        self._peers: Peers | None = None
+        self._connected_to = ""
         self.zmq.linger = 0
+        self.zmq.handshake_ivl = HANDSHAKE_MS
         self.zmq.maxmsgsize = max_part_bytes
         self.zmq.sndhwm = self.zmq.rcvhwm = high_water_mark
 
-    def bind(self, address: str) -> str:
-        """Bind and return the real address (a `*` port is replaced by the one that was found free)."""
+    @property
+    def peers(self) -> Peers:
+        """Who is connected and who was refused since this was first asked for; it has to be polled."""
+        if self._peers is None:
+            self._peers = Peers(self.ctx, self.zmq, self._connect_again)
+        return self._peers
+
+    def bind(self, address: str, plain: bool = False) -> str:
+        """Bind and return the real address (a `*` port is replaced by the one that was found free).
+
+        Args:
+            address: where; beyond this machine the context must have keys.
+            plain: for peers that cannot encrypt: do not, wherever it is.
+
+        Raises:
+            SocketError: it cannot be bound, or would be reachable without protection.
+        """
+        keys = self.ctx.keys
+        if security("bind", address, keys, plain) == "curve" and keys is not None:
+            self.ctx.serve_by_curve(self.zmq, keys)
         try:
             self.zmq.bind(address)
         except zmq.ZMQError as error:
             raise SocketError(_explain("bind", address, error)) from error
         return self.zmq.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
 
-    def connect(self, address: str) -> None:
-        """Connect; ZeroMQ reconnects by itself for as long as the socket lives."""
+    def connect(self, address: str, plain: bool = False) -> None:
+        """Connect; ZeroMQ reconnects by itself for as long as the socket lives. Arguments and errors as for `bind`."""
+        keys = self.ctx.keys
+        if security("connect", address, keys, plain) == "curve" and keys is not None:
+            self.ctx.connect_by_curve(self.zmq, keys)
         try:
             self.zmq.connect(address)
         except zmq.ZMQError as error:
             raise SocketError(_explain("connect", address, error)) from error
+        self._connected_to = address
+
+    def _connect_again(self) -> None:
+        with suppress(zmq.ZMQError):  # what ZeroMQ has forgotten already
+            self.zmq.disconnect(self._connected_to)
+        with suppress(zmq.ZMQError):  # too many open files, say: the next time
+            self.zmq.connect(self._connected_to)
 
     def send(self, parts: Sequence[Part], timeout_ms: int = 0) -> bool:
         """Send one message whole; False where the queue stayed full for `timeout_ms`."""
@@ -89,6 +123,8 @@ class Socket:
 
     def close(self, linger_ms: int = 0) -> None:
         """Close; what is unsent may take `linger_ms` more to leave."""
+        if self._peers is not None:
+            self._peers.close()
         self.zmq.close(linger=linger_ms)
 
 
@@ -105,9 +141,15 @@ def push(ctx: Context, high_water_mark: int = 64) -> Socket:
 def publish(ctx: Context, high_water_mark: int = 1_000) -> Socket:
     """Sends results to whoever subscribed; a subscriber that reads too slowly loses messages, we never wait.
 
-    The mark bounds what one stalled subscriber keeps in memory; what it misses it may ask for again.
+    The mark bounds what one stalled subscriber keeps in memory; what it misses it may ask for again. `receive` tells
+    who subscribes: byte 1 and a topic when its first subscriber came, 0 and the topic when its last one left. These
+    notices wait in memory, so they have to be taken.
     """
-    return Socket(ctx, zmq.PUB, high_water_mark, MAX_REQUEST_BYTES)
+    socket = Socket(ctx, zmq.XPUB, high_water_mark, MAX_SUBSCRIPTION_BYTES)
+    socket.zmq.rcvhwm = SUBSCRIPTIONS
+    _heartbeat(socket.zmq)
+    _ = socket.peers  # known from the first one on
+    return socket
 
 
 def subscribe(ctx: Context, topics: Sequence[bytes], high_water_mark: int = 10_000) -> Socket:
@@ -121,13 +163,22 @@ def subscribe(ctx: Context, topics: Sequence[bytes], high_water_mark: int = 10_0
 def router(ctx: Context, high_water_mark: int = 500) -> Socket:
     """Answers many peers; the first part of each message is the peer. Only short requests are taken."""
     socket = Socket(ctx, zmq.ROUTER, high_water_mark, MAX_REQUEST_BYTES)
+    _heartbeat(socket.zmq)
+    _ = socket.peers  # known from the first one on
     socket.zmq.router_mandatory = 1  # a full or vanished peer is told to us instead of dropped in silence
     return socket
 
 
 def dealer(ctx: Context, high_water_mark: int = 500) -> Socket:
     """Asks a router."""
-    return Socket(ctx, zmq.DEALER, high_water_mark)
+    socket = Socket(ctx, zmq.DEALER, high_water_mark)
+    _heartbeat(socket.zmq)
+    return socket
+
+
+def _heartbeat(socket: "zmq.Socket[bytes]") -> None:
+    """Both ends notice when the other one is gone: what is asked for here is asked of the peer, too (its TTL)."""
+    socket.heartbeat_ivl, socket.heartbeat_timeout, socket.heartbeat_ttl = HEARTBEAT_MS, SILENCE_MS, SILENCE_MS
 
 
 def keep_alive(socket: "zmq.Socket[bytes]") -> None:

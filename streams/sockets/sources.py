@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from streams.bounds import MAX_REQUEST_BYTES
 from streams.messages import Part
-from streams.sockets.socket import Context, Socket, SocketError, keep_alive, pull, push, subscribe
+from streams.sockets.errors import SocketError
+from streams.sockets.monitor import Peers
+from streams.sockets.securing import Context
+from streams.sockets.socket import Socket, keep_alive, pull, push, subscribe
 
 Pattern: TypeAlias = Literal["pull", "sub", "req"]
 """How we listen to a source: PULL from its PUSH, SUB to its PUB, REQ to its REP."""
@@ -20,13 +22,20 @@ class Receiving(Protocol):
 
     zmq: Any
 
-    def bind(self, address: str) -> str: ...
+    @property
+    def peers(self) -> Peers:
+        """Who is connected; it has to be polled."""
+        ...
 
-    def connect(self, address: str) -> None: ...
+    def bind(self, address: str, plain: bool = False) -> str: ...
+
+    def connect(self, address: str, plain: bool = False) -> None: ...
 
     def receive(self, timeout_ms: int = 0) -> list[memoryview] | None:
         """One message whole; None where none came within `timeout_ms`."""
         ...
+
+    def close(self, linger_ms: int = 0) -> None: ...
 
 
 QUESTIONS = 64
@@ -40,7 +49,7 @@ class Asking:
     What was asked for is never asked for twice, however long the answer takes: a server answers every question, and REQ
     drops the answers to all but the last, so that a train would be lost for each. Only a question that went away with
     its connection is asked again, by a new socket: the old one cannot say whether the question had left. ZeroMQ tells
-    us of lost connections on `monitor`, so whoever waits for messages has to wait for that, too (`Poller` does).
+    us of lost connections on its monitor, so whoever waits for messages has to wait for that, too (`Poller` does).
     """
 
     QUESTION = b"next"
@@ -50,22 +59,29 @@ class Asking:
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
-        self._address = ""
+        self._address, self._plain = "", False
         self._out = False  # this socket has sent a question: without one, REQ refuses to receive
         self._asked = False  # and its connection is still there
         self._not_before = 0.0  # the next connection, monotonic
+        self._disconnections = 0  # that were seen
         self._open()
+        self._peers = Peers(self._ctx, self.zmq)
 
-    def bind(self, address: str) -> str:
+    @property
+    def peers(self) -> Peers:
+        """Who is connected; `receive` polls it."""
+        return self._peers
+
+    def bind(self, address: str, plain: bool = False) -> str:
         """Servers that are asked bind themselves. Raises SocketError."""
         raise SocketError(
             f"cannot bind {address}: whom we ask, we connect to; leave bind out, or choose another socket"
         )
 
-    def connect(self, address: str) -> None:
+    def connect(self, address: str, plain: bool = False) -> None:
         """Connect and ask for the first message."""
-        self._address = address
-        self._socket.connect(address)
+        self._socket.connect(address, plain)
+        self._address, self._plain = address, plain
         self._ask()
 
     def receive(self, timeout_ms: int = 0) -> list[memoryview] | None:
@@ -85,7 +101,7 @@ class Asking:
                 return parts
             poller = zmq.Poller()
             poller.register(self.zmq, zmq.POLLIN)
-            poller.register(self.monitor, zmq.POLLIN)
+            poller.register(self.peers.zmq, zmq.POLLIN)
             poller.poll(left_ms if self._asked else min(left_ms, int(1000 * self.RETRY_S)))
 
     @property
@@ -94,8 +110,7 @@ class Asking:
         return bool(self._address) and not self._asked
 
     def close(self, linger_ms: int = 0) -> None:
-        self.zmq.disable_monitor()
-        self.monitor.close(linger=0)
+        self.peers.close()
         self._socket.close(linger_ms)
 
     def _open(self) -> None:
@@ -103,15 +118,12 @@ class Asking:
         self._socket = Socket(self._ctx, zmq.REQ, QUESTIONS)
         self.zmq = self._socket.zmq
         keep_alive(self.zmq)
-        self.monitor = self.zmq.get_monitor_socket(zmq.EVENT_DISCONNECTED)
 
     def _lost(self) -> bool:
         """Whether a connection was lost since the last call."""
-        found = False
-        while self.monitor.poll(0):
-            recv_monitor_message(self.monitor)
-            found = True
-        return found
+        self.peers.poll()
+        before, self._disconnections = self._disconnections, self.peers.disconnections
+        return self._disconnections != before
 
     def _ask(self) -> None:
         self._asked = self._out = self._socket.send([self.QUESTION])
@@ -122,24 +134,26 @@ class Asking:
             self._not_before = time.monotonic() + self.RETRY_S
             self.close()
             self._open()
-            self.connect(self._address)
+            self.peers.follow(self.zmq)
+            self.connect(self._address, self._plain)
 
 
 def source(ctx: Context, pattern: Pattern) -> Receiving:
-    """Where the messages of a source arrive, by the pattern in which it sends."""
+    """Where the messages of a source arrive, by the pattern in which it sends; its peers have to be polled."""
     if pattern == "req":
         return Asking(ctx)
     socket = pull(ctx) if pattern == "pull" else subscribe(ctx, [b""], 64)
     keep_alive(socket.zmq)
+    _ = socket.peers  # known from the first one on
     return socket
 
 
 class Sending(Protocol):
     """What a detector sends from."""
 
-    def bind(self, address: str) -> str: ...
+    def bind(self, address: str, plain: bool = False) -> str: ...
 
-    def connect(self, address: str) -> None: ...
+    def connect(self, address: str, plain: bool = False) -> None: ...
 
     def send(self, parts: Sequence[Part], timeout_ms: int = 0) -> bool:
         """Send one message whole; False where it could not leave within `timeout_ms`."""

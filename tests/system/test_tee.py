@@ -323,7 +323,10 @@ def test_its_counters_can_be_scraped_and_are_printed() -> None:
     ("options", "code", "words"),
     [
         (["--writer", "nonsense", "--copy", "tcp://127.0.0.1:*"], 1, "cannot bind nonsense"),
-        (["--writer", "tcp://127.0.0.1:*", "--copy", "tcp://192.0.2.1:5555"], 1, "no such network address"),
+        (["--writer", "tcp://192.0.2.1:5555", "--plain", "--copy", "tcp://127.0.0.1:*"], 1, "no such network address"),
+        (["--writer", "tcp://*:*", "--copy", "tcp://127.0.0.1:*"], 1, "say --plain"),
+        (["--writer", "tcp://127.0.0.1:*", "--plain", "--copy", "tcp://*:*"], 1, "edge keys new"),
+        (["--writer", "tcp://127.0.0.1:*", "--copy", "tcp://*:*", "--keys", "/nowhere"], 1, "/nowhere holds no keys"),
         (["--writer", "tcp://127.0.0.1:*"], 2, "--copy"),
         (["--writer", "tcp://127.0.0.1:*", "--copy", "tcp://127.0.0.1:*", "--metrics", "9100"], 2, "HOST:PORT"),
     ],
@@ -352,7 +355,7 @@ def test_the_writer_gets_everything_while_the_real_data_plane_is_killed(tmp_path
     for folder in folders:
         folder.mkdir()
     sent: list[list[bytes]] = []
-    stop = threading.Event()
+    stop, all_sent = threading.Event(), threading.Event()
     with context() as ctx, context() as writers, detector(ctx) as (socket, address), ExitStack() as stack:
         tee = stack.enter_context(running_tee(address))
         unused = CONFIG.format(protocol="simplon-v1", address="tcp://127.0.0.1:1", memory_mib=4)
@@ -368,7 +371,7 @@ def test_the_writer_gets_everything_while_the_real_data_plane_is_killed(tmp_path
                 send(socket, series, 0.002)
 
         got: list[list[bytes]] = []
-        stack.enter_context(meanwhile(lambda: got.extend(taken_until(writers, tee.writer, stop, sent))))
+        stack.enter_context(meanwhile(lambda: got.extend(taken_until(writers, tee.writer, all_sent, sent))))
         with meanwhile(shoot):
             for _ in range(3):
                 with data_plane(config, folders[1], triton_of(owner["pid"])) as addresses:
@@ -376,6 +379,7 @@ def test_the_writer_gets_everything_while_the_real_data_plane_is_killed(tmp_path
                     os.kill(addresses["pid"], signal.SIGKILL)
                 assert ended.account["published"] == 100
             stop.set()
+        all_sent.set()
         wait_until(lambda: len(got) == len(sent), "the last message at the writer", FINISH_S)
         summary = tee.finish()
     assert got == sent

@@ -4,6 +4,8 @@ It may be another environment than ours: the `nvidia-pytriton` wheel, which hold
 and the environments of beamline users have numpy 2.
 """
 
+import contextlib
+import filecmp
 import hashlib
 import json
 import os
@@ -132,7 +134,7 @@ def backend_folder(env: BackendEnv, cache: Path) -> Path:
     """One folder with the Python backend and the stub of this Python version, copied once into `cache`.
 
     Triton looks for both in the same place and the wheel keeps them apart. The copy is never written again:
-    copying over a stub that runs fails with "Text file busy".
+    copying over a stub that runs fails with "Text file busy". One that is damaged is moved away and made anew.
     """
     assert env.pytriton is not None
     triton = env.pytriton / "tritonserver"
@@ -142,9 +144,10 @@ def backend_folder(env: BackendEnv, cache: Path) -> Path:
         raise ServerError(f"nvidia-pytriton {env.pytriton_version} has no backend for Python {version}")
     identity = hashlib.sha256(f"{stub} {stub.stat().st_mtime_ns} {stub.stat().st_size}".encode()).hexdigest()[:12]
     final = cache / "backends" / f"pytriton-{env.pytriton_version}-py{version}-{identity}"
-    if not final.is_dir():
+    backend = triton / "backends" / "python"
+    if not _is_copy(final, backend, stub):
         try:
-            _copy_backend(triton / "backends" / "python", stub, final)
+            _copy_backend(backend, stub, final)
         except OSError as error:
             raise ServerError(f"{final} cannot be written: {error.strerror}: choose another cache folder") from error
     return final
@@ -162,11 +165,24 @@ def _copy_backend(backend: Path, stub: Path, final: Path) -> None:
         made = Path(new) / "backends"
         shutil.copytree(backend, made / "python", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy2(stub, made / "python")
+        if final.is_dir() and not _is_copy(final, backend, stub):
+            with contextlib.suppress(FileNotFoundError):  # another process is at it too
+                final.rename(Path(new) / "damaged")
         try:
             made.rename(final)
         except OSError:
             if not final.is_dir():  # else another process was faster, with the same content
                 raise
+
+
+def _is_copy(final: Path, backend: Path, stub: Path) -> bool:
+    originals = [path for path in backend.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    pairs = [(path, final / "python" / path.relative_to(backend)) for path in originals]
+    pairs.append((stub, final / "python" / stub.name))
+    try:
+        return all(filecmp.cmp(original, copy, shallow=False) for original, copy in pairs)
+    except OSError:
+        return False
 
 
 def _python3_beside(python: Path) -> Path:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 class Backoff:
     """Doubles from `first_s` to `longest_s`; `jitter` spreads many clients of one server apart."""
 
-    first_s: float = 0.25
-    longest_s: float = 30.0
+    first_s: float = 0.1
+    longest_s: float = 4.0
     jitter: float = 0.25
     """Largest part by which a delay is shortened or lengthened."""
-    stable_s: float = 60.0
+    stable_s: float = 10.0
     """A server that served for this long starts the schedule anew."""
 
     def delay_s(self, failures: int, chance: float) -> float:

@@ -4,13 +4,11 @@ import ipaddress
 import logging
 import re
 
-from edge.inference import canary
+from edge.inference.canaries import Canaries
 from edge.inference.client import InferenceClient
 from edge.inference.errors import ServerError
 from edge.inference.events import Plan, Served, Transport
-from edge.inference.repository import version_folder
 from edge.inference.requests import InferenceError
-from edge.inference.shared_memory import Region
 from edge.inference.shm_names import PREFIX, is_owned, keep_private
 
 LOG = logging.getLogger(__name__)
@@ -25,21 +23,27 @@ ABSENT = re.compile(r"explicit model load / unload is not allowed|failed to poll
 LOCAL_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost")
 
 
-def bring_up(client: InferenceClient, plan: Plan, url: str) -> Transport:
+def bring_up(client: InferenceClient, plan: Plan, url: str, anew: bool = False) -> tuple[Transport, Canaries]:
     """Make every model of `plan` ready on the live server behind `client`; say how frames may travel.
 
-    Raises ServerError where a model does not load, CanaryError where one answers wrongly, InferenceError where
-    the server goes away meanwhile.
+    `anew` loads models again that are ready: their processes are new ones then. The canaries have passed, and are
+    the caller's to close. Raises ServerError where a model does not load, CanaryError where one answers wrongly,
+    InferenceError where the server goes away meanwhile.
     """
     transport = _choose_transport(client, plan, is_loopback(url))
     for served in plan.models:
         for model in served.variants():
-            _load(client, model, plan)
+            if anew:
+                client.unload(model)
+            load(client, model, plan)
     keep_private(plan.namespace.prefix)  # before the first frame: a umask does not reach what Triton makes
-    for served in plan.models:
-        for itemsize in served.itemsizes:
-            _check(client, plan, served, itemsize, transport)
-    return transport
+    canaries = Canaries(client, plan, transport)
+    try:
+        canaries.check()
+    except BaseException:
+        canaries.close()
+        raise
+    return transport, canaries
 
 
 def is_loopback(url: str) -> bool:
@@ -105,7 +109,8 @@ def _forget_the_dead(client: InferenceClient) -> None:
             client.unregister(name)
 
 
-def _load(client: InferenceClient, model: str, plan: Plan) -> None:
+def load(client: InferenceClient, model: str, plan: Plan) -> None:
+    """Load `model` unless it is ready. Raises ServerError where it does not load, InferenceError without an answer."""
     if client.model_ready(model):
         return
     try:
@@ -122,19 +127,3 @@ def _load(client: InferenceClient, model: str, plan: Plan) -> None:
         raise ServerError(f"{model} does not load: {error}") from error
     if not client.model_ready(model):
         raise ServerError(f"{model} was loaded and is not ready: see the server's log")
-
-
-def _check(client: InferenceClient, plan: Plan, served: Served, itemsize: int, transport: Transport) -> None:
-    model = served.spec.variant(itemsize)
-    folder = version_folder(served.spec.name, source=plan.source)
-    expected = canary.read_canary(folder, served.spec, itemsize)
-    if transport == "inline":
-        canary.check(client, model, expected)
-        return
-    region = Region(f"{plan.namespace.prefix}-r-canary-{model}", canary.region_bytes(expected))
-    try:
-        client.register(region)
-        canary.check(client, model, expected, region)
-        client.unregister(region.name)
-    finally:
-        region.close()

@@ -98,31 +98,60 @@ def region_bytes(expected: Arrays) -> int:
     return sum(_aligned(array.nbytes) for array in expected.values())
 
 
-def check(client: Submitter, model: str, expected: Arrays, region: Region | None = None) -> None:
-    """Send the canary frames to `model` and compare the answer; through `region` where one is given.
+class Asked:
+    """A canary on its way to `model`, with the right answers; through `region` where one is given.
 
-    Integers must be equal, floats within `TOLERANCE`. Raises CanaryError with the model, the output and the
-    largest difference.
+    The region must not be used for another one before this one is settled.
     """
-    frame = as_bytes(expected[FRAME])
-    wanted = {name: array for name, array in expected.items() if name != FRAME}
-    n, height, width, itemsize = frame.shape
-    shape = (n, height, width, itemsize)
-    if region is None:
-        request = Request("canary", model, shape, frame, tuple(wanted))
-        answer = _ask(client, request)
-        for name, array in wanted.items():
-            _compare(model, name, array, (answer.outputs or {}).get(name))
-        return
-    spans = _lay_out(region, expected)
-    region.view[:] = UNWRITTEN
-    _bytes_of(region, spans[FRAME])[:] = frame.reshape(-1)
-    request = Request("canary", model, shape, spans[FRAME], {name: spans[name] for name in wanted})
-    answer = _ask(client, request)
-    for name, array in wanted.items():
+
+    def __init__(self, client: Submitter, model: str, expected: Arrays, region: Region | None = None) -> None:
+        """Send it."""
+        self.model = model
+        self._region = region
+        self._wanted = {name: array for name, array in expected.items() if name != FRAME}
+        self._spans = {} if region is None else _lay_out(region, expected)
+        self._done: queue.SimpleQueue[Completion] = queue.SimpleQueue()
+        client.submit(self._request(as_bytes(expected[FRAME])), self._done.put)
+
+    def settled(self, within_s: float) -> bool:
+        """Whether the right answer has come; False where none has come yet.
+
+        Integers must be equal, floats within `TOLERANCE`. Raises CanaryError with the model, the output and the
+        largest difference.
+        """
+        try:
+            answer = self._done.get(timeout=within_s)
+        except queue.Empty:
+            return False
+        if answer.error is not None:
+            raise CanaryError(f"{self.model} failed its canary: {answer.error}") from answer.error
+        for name, array in self._wanted.items():
+            _compare(self.model, name, array, self._found(answer, name, array))
+        return True
+
+    def _request(self, frame: np.ndarray) -> Request:
+        n, height, width, itemsize = frame.shape
+        shape = (n, height, width, itemsize)
+        if self._region is None:
+            return Request("canary", self.model, shape, frame, tuple(self._wanted))
+        self._region.view[:] = UNWRITTEN
+        _bytes_of(self._region, self._spans[FRAME])[:] = frame.reshape(-1)
+        outputs = {name: self._spans[name] for name in self._wanted}
+        return Request("canary", self.model, shape, self._spans[FRAME], outputs)
+
+    def _found(self, answer: Completion, name: str, expected: np.ndarray) -> np.ndarray | None:
+        if self._region is None:
+            return (answer.outputs or {}).get(name)
         stated = answer.shapes.get(name)
-        found = _bytes_of(region, spans[name]).view(array.dtype).reshape(array.shape)
-        _compare(model, name, array, found if stated == array.shape else np.empty(stated or (0,), array.dtype))
+        if stated != expected.shape:
+            return np.empty(stated or (0,), expected.dtype)
+        return _bytes_of(self._region, self._spans[name]).view(expected.dtype).reshape(expected.shape)
+
+
+def check(client: Submitter, model: str, expected: Arrays, region: Region | None = None) -> None:
+    """Ask and wait. Raises CanaryError where the answer is wrong, or takes longer than `ANSWER_S`."""
+    if not Asked(client, model, expected, region).settled(ANSWER_S):
+        raise CanaryError(f"{model} did not answer its canary within {ANSWER_S:.0f} s")
 
 
 def _counts(frames: np.ndarray, itemsize: int, max_batch: int) -> np.ndarray:
@@ -154,18 +183,6 @@ def _check_byte_matters(model: str, graph: bytes, position: int, counts: np.ndar
     except CanaryError:
         return  # as it should be
     raise CanaryError(f"{model}: the canary frames say nothing about byte {position}, take frames with more counts")
-
-
-def _ask(client: Submitter, request: Request) -> Completion:
-    done: queue.SimpleQueue[Completion] = queue.SimpleQueue()
-    client.submit(request, done.put)
-    try:
-        completion = done.get(timeout=ANSWER_S)
-    except queue.Empty:
-        raise CanaryError(f"{request.model} did not answer its canary within {ANSWER_S:.0f} s") from None
-    if completion.error is not None:
-        raise CanaryError(f"{request.model} failed its canary: {completion.error}") from completion.error
-    return completion
 
 
 def _lay_out(region: Region, expected: Arrays) -> dict[str, Span]:

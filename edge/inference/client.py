@@ -58,6 +58,7 @@ class InferenceClient:
         self._closed = False
         self.suspect = ""
         """Why the server must be set up anew, told by answers: readiness calls do not notice it. Empty: no reason."""
+        self._doubt = ""
 
     def submit(self, request: Request, on_done: Callable[[Completion], None]) -> None:
         """See `requests.Submitter`."""
@@ -85,6 +86,15 @@ class InferenceClient:
         except InferenceServerException as error:  # the message could not even be made, for example: too large
             on_done(Completion(request.request_id, _typed(error), None, {}))
 
+    def doubt(self, reason: str) -> None:
+        """See `requests.Submitter`."""
+        self._doubt = reason
+
+    def take_doubt(self) -> str:
+        """Why the canary should be asked again; empty where there is no reason. Asked once, it is forgotten."""
+        doubt, self._doubt = self._doubt, ""
+        return doubt
+
     def identity(self, timeout_s: float = CONTROL_S) -> str:
         """The server's own id (its `--id`)."""
         with _typed_errors():
@@ -107,6 +117,11 @@ class InferenceClient:
         """Load `model` from the repository; returns when it is ready."""
         with _typed_errors():
             self._grpc.load_model(model, headers=self._headers, client_timeout=timeout_s)
+
+    def unload(self, model: str) -> None:
+        """End `model` and its process. A model that is not loaded is no error."""
+        with _typed_errors():
+            self._grpc.unload_model(model, headers=self._headers, client_timeout=CONTROL_S)
 
     def register(self, region: Region) -> None:
         """Let the server map `region`, under the region's own name.

@@ -40,7 +40,7 @@ class ServerLost:
     """The server of this epoch serves no more, and its client is closed.
 
     `gone`: its processes have ended, so nothing of it can touch shared memory any longer. False for a remote
-    server, of which that cannot be known.
+    server, of which that cannot be known, and for one of `edge triton` that still runs.
     """
 
     epoch: int
@@ -48,7 +48,18 @@ class ServerLost:
     gone: bool
 
 
-Event = ServerReady | ServerLost
+@dataclass(frozen=True)
+class ServerChecked:
+    """Asked again because requests failed, the models of this epoch passed their canary: those requests are at fault.
+
+    Says nothing about requests that failed after `since_ns` (monotonic clock, when the canary was sent).
+    """
+
+    epoch: int
+    since_ns: int
+
+
+Event = ServerReady | ServerLost | ServerChecked
 
 
 @dataclass(frozen=True)
@@ -58,10 +69,16 @@ class Timing:
     connect_s: float = 30.0
     """How long a remote server may take to answer at first."""
     load_s: float = 120.0
-    probe_every_s: float = 1.0
-    probe_deadline_s: float = 5.0
+    probe_every_s: float = 0.5
+    probe_deadline_s: float = 1.2
+    foreign_deadline_s: float = 5.0
+    """The same for a server at an address of somebody else's: one that did not answer has to pass the canaries again."""
     misses: int = 2
-    """Probes in a row that must fail before a server counts as hung."""
+    """Probes in a row that must fail before a server counts as hung; after one that failed the next follows at once."""
+    canary_every_s: float = 3.0
+    """How often a server of ours is asked for its models' right answers."""
+    canary_deadline_s: float = 6.0
+    """A canary queues behind the batches in flight; one that takes longer means a model that hangs."""
     stop_s: float = STOP_S
     client_timeout_s: float = 60.0
     backoff: Backoff = field(default_factory=Backoff)
@@ -76,7 +93,7 @@ class Plan:
     regions: tuple[Region, ...] = ()
     """Registered with every server anew; made by the caller with `namespace.region`."""
     url: str | None = None
-    """`host:port` of a server that somebody else runs; None is the embedded one."""
+    """`host:port` of a server that somebody else runs."""
     token: str | None = None
     """Opens the restricted calls of the server at `url` (header `triton-grpc-protocol-edge-token`)."""
     server: ServerOptions = field(default_factory=ServerOptions)
@@ -85,3 +102,10 @@ class Plan:
     timing: Timing = field(default_factory=Timing)
     source: Path = SHIPPED
     """Where the models and their canaries are."""
+    announced: Path | None = None
+    """File in which `edge triton` of this host announces its server; without it and `url`, the server is embedded."""
+
+    @property
+    def owned(self) -> bool:
+        """Whether the server is our child, ours to restart."""
+        return self.url is None and self.announced is None

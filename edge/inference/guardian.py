@@ -19,6 +19,7 @@ import contextlib
 import ctypes
 import json
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -33,6 +34,8 @@ from edge.inference.options import STOP_S
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+MOST_FILES = 65536
+"""Some programs close all that they may have open, one by one: a hard limit may be a thousand million."""
 
 
 class Child:
@@ -44,6 +47,7 @@ class Child:
 
         def before_exec() -> None:
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            limit_resources()
             if os.getppid() != guardian:
                 os._exit(1)
 
@@ -111,7 +115,7 @@ class Guardian:
             if self._child is not None and self._child.exit_code() is not None:
                 self._end_child(0)
         if self._child is not None:
-            self._end_child(STOP_S)
+            self._end_child(0.0)  # whoever wanted its answers is gone, and what it shares is swept here
         return not self._dismissed
 
     def _read_commands(self) -> bool:
@@ -141,12 +145,21 @@ class Guardian:
             _report({"exited": code})
 
 
+def limit_resources() -> None:
+    """No core files, which would hold frames and the token; as many open files as the system lets us have."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+
+
 def main(parent_pid: int, owner_prefix: str) -> None:
     """Guard until `parent_pid` is gone; then nothing named after `owner_prefix` remains.
 
     While the parent lives the memory is its own, whatever happens here: it starts another guardian.
     """
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+    limit_resources()
     dismissed, patience_s = False, 0.0
     try:
         dismissed = not Guardian(parent_pid).run()

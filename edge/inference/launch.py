@@ -13,8 +13,9 @@ LOOPBACK = "127.0.0.1"
 EXIT_TIMEOUT_S = 5
 """After killed or cancelled clients the default of 30 s is waited in full."""
 
-ADMIN_PROTOCOLS = "model-repository,shared-memory"
-"""Loading a model runs code and a region is our memory: these calls need a token that each start draws anew."""
+ADMIN_PROTOCOLS = "model-repository,shared-memory,logging,trace,statistics"
+"""These calls need a token that each start draws anew: loading a model runs code, a region is our memory, a verbose log
+or a trace fills the disk, and the rest is nobody's business. Inference and readiness stay open, on loopback."""
 
 TOKEN_HEADER = "edge-token"
 

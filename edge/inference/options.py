@@ -5,8 +5,9 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-STOP_S = 8.0
-"""Time for a server's clean exit before it is killed: Triton waits up to 5 s for requests in flight."""
+STOP_S = 2.0
+"""Time for a server's clean exit before it is killed: requests in flight are answered by then. Triton itself would go
+on unloading models for seconds, which frees nothing that killing it does not."""
 
 
 def cache_folder() -> Path:

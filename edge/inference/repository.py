@@ -1,10 +1,15 @@
 """From the shipped models to a repository that a server can run, in a cache folder.
 
 Shipped is one graph per model, the u16 variant. Assembled is one Triton model per item size, in a folder named
-by the hash of everything that goes into it: it is written once and never changed, so servers may share it.
+by the hash of everything that goes into it: it is written once and never changed, so servers may share it. What it
+must hold stands beside it (`<folder>.json`), so one that was damaged is noticed before a server starts on it, and
+made anew.
 """
 
+import contextlib
 import hashlib
+import json
+import logging
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -16,6 +21,8 @@ from edge.inference import model_config, variants
 from edge.inference.errors import RepositoryError
 from edge.inference.model_config import Platform, config_text
 from edge.models.spec import ModelSpec
+
+LOG = logging.getLogger(__name__)
 
 Target = Literal["cpu", "tensorrt"]
 PLATFORMS: dict[Target, Platform] = {"cpu": "python", "tensorrt": "tensorrt_plan"}
@@ -41,21 +48,25 @@ class Assembly:
 
 
 def assemble(assembly: Assembly, cache_dir: Path) -> Path:
-    """Return the folder of a complete Triton repository, made now if it is not in the cache yet.
+    """Return the folder of a complete Triton repository, made now if it is not in the cache yet, or is damaged there.
 
     For "tensorrt" the engines (`model.plan`) are missing: they are built on the serving host. Raises
     RepositoryError where a model is missing or contradicts its spec, or the cache cannot be written.
     """
     final = cache_dir.absolute() / "repositories" / f"{assembly.target}-{_fingerprint(assembly)}"
     if final.is_dir():
-        return final
+        found = _damage(final)
+        if not found:
+            return final
+        LOG.warning("%s is damaged (%s): it is made anew", final, found)
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=final.parent, prefix=".new-") as new:
             made = Path(new) / "repository"
+            made.mkdir()
             for spec in assembly.models:
                 _write_model(assembly, spec, made)
-            _put_in_place(made, final)
+            _put_in_place(made, final, Path(new))
     except OSError as error:
         raise RepositoryError(f"{final} cannot be written: {error.strerror}: choose another cache folder") from error
     return final
@@ -123,13 +134,44 @@ def _fingerprint(assembly: Assembly) -> str:
     return digest.hexdigest()[:20]
 
 
-def _put_in_place(made: Path, final: Path) -> None:
+def _put_in_place(made: Path, final: Path, aside: Path) -> None:
+    """Move `made` to `final`; what is there and damaged goes to `aside`, where running servers keep their files."""
     made.chmod(0o755)
+    sums = _sums(made)
+    written = aside / "sums.json"
+    written.write_text(json.dumps(sums, indent=0, sort_keys=True))
+    if final.is_dir() and _sums(final) != sums:
+        with contextlib.suppress(FileNotFoundError):  # another process is at it too
+            final.rename(aside / "damaged")
+    written.replace(_sums_path(final))
     try:
         made.rename(final)
     except OSError:
         if not final.is_dir():  # else another process was faster, with the same content
             raise
+
+
+def _damage(final: Path) -> str:
+    """What of `final` is not as it was made; empty where all is."""
+    try:
+        expected = json.loads(_sums_path(final).read_text())
+        found = _sums(final)
+    except (OSError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"
+    different = (
+        sorted({path for path, _ in expected.items() ^ found.items()}) if isinstance(expected, dict) else ["sums"]
+    )
+    return ", ".join(different)
+
+
+def _sums_path(final: Path) -> Path:
+    return final.with_name(final.name + ".json")
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    """SHA-256 by path of everything in `folder` but what Python caches there."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and "__pycache__" not in path.parts)
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def _names(source: Path) -> Sequence[str]:

@@ -99,3 +99,10 @@ class Submitter(Protocol):
         hand over and return. Raises ValueError for a request that contradicts itself, and nothing else.
         """
         ...
+
+    def doubt(self, reason: str) -> None:
+        """A model answered that it failed, or nonsense: ask its canary again. Returns at once.
+
+        What comes of it is told by an event: `ServerChecked`, or `ServerLost` and then `ServerReady`.
+        """
+        ...

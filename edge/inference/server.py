@@ -1,5 +1,6 @@
 """The embedded server: the tritonserver of the `nvidia-pytriton` wheel as a guarded child process."""
 
+import logging
 import secrets
 import threading
 import time
@@ -11,11 +12,14 @@ from edge.inference.backend_env import BackendEnv, backend_folder, probe, proble
 from edge.inference.client import InferenceClient
 from edge.inference.errors import ServerError
 from edge.inference.guarded import Guarded, Launch
+from edge.inference.hiding import hide
 from edge.inference.launch import LOOPBACK, LaunchPlan, Ports, command_line, environment, free_ports
 from edge.inference.options import STOP_S, ServerOptions
 from edge.inference.requests import InferenceError
 from edge.inference.shared_memory import Namespace
 from edge.inference.triton_log import port_taken, telling_line
+
+LOG = logging.getLogger(__name__)
 
 KEPT_LOGS = 20
 PORT_ATTEMPTS = 5
@@ -28,6 +32,7 @@ class Running:
     """A server that answers."""
 
     pid: int
+    id: str  # its own, by which it can be told from another server at the same address
     ports: Ports
     token: str = field(repr=False)
     log: Path
@@ -36,6 +41,11 @@ class Running:
     def url(self) -> str:
         """`host:port` of its gRPC endpoint."""
         return f"{LOOPBACK}:{self.ports.grpc}"
+
+    @property
+    def metrics(self) -> str:
+        """Where its own metrics are."""
+        return f"http://{LOOPBACK}:{self.ports.metrics}/metrics"
 
 
 class EmbeddedTriton:
@@ -78,6 +88,8 @@ class EmbeddedTriton:
             if self._wait_until_live(plan):
                 self.running = running
                 if self._exit_text is None:
+                    if not hide(token, running.pid):
+                        LOG.warning("every user of this machine can read the server's token in its command line")
                     return running
                 raise ServerError(f"{self._exit_text} right after its start: {self.telling_line()}")
         raise ServerError(f"tritonserver found its ports taken {PORT_ATTEMPTS} times in a row: see {self.log}")
@@ -127,7 +139,7 @@ class EmbeddedTriton:
         self._exit_text = None
         self.log = self._log_file(plan.server_id)
         launch = Launch(command_line(plan), environment(plan.env), self.log, plan.shm_prefix)
-        return Running(self._guarded.launch(launch), plan.ports, plan.token, self.log)
+        return Running(self._guarded.launch(launch), plan.server_id, plan.ports, plan.token, self.log)
 
     def _wait_until_live(self, plan: LaunchPlan) -> bool:
         """True: it answers. False: a port was taken, try others. Raises ServerError for anything else."""

@@ -23,7 +23,10 @@ class Pending(msgspec.Struct, gc=False):
     received_wall_ns: int
     received_ns: int  # monotonic
     recovered: bool = False  # from a capture: it may have been inferred before
-    attempts: int = 0  # of which the server did not survive, or may not have
+    attempts: int = 0  # servers that it was sent to and that did not survive, or may not have
+    tried_epoch: int = 0  # the last of them
+    failures: int = 0  # answers of the present server that its model failed
+    failed_ns: int = 0  # monotonic, when the last of them was taken
     retried_since_ns: int = 0  # monotonic, of the present server; 0: never
 
 
@@ -33,9 +36,10 @@ class RouteQueue:
     def __init__(self) -> None:
         self._lanes: dict[int, deque[Pending]] = {}
         self._size = 0
+        self._aside: deque[Pending] = deque()
 
     def __len__(self) -> int:
-        return self._size
+        return self._size + len(self._aside)
 
     def put(self, frame: Pending) -> None:
         self._lanes.setdefault(id(frame.lane), deque()).append(frame)
@@ -46,6 +50,17 @@ class RouteQueue:
         for frame in reversed(list(frames)):
             self._lanes.setdefault(id(frame.lane), deque()).appendleft(frame)
             self._size += 1
+
+    def set_aside(self, frames: Iterable[Pending]) -> None:
+        """Frames whose fate is open: they are in no batch before they are put back."""
+        self._aside.extend(frames)
+
+    def take_aside(self, until_ns: int | None = None) -> list[Pending]:
+        """Those set aside that failed by `until_ns`; all of them without it."""
+        taken = []
+        while self._aside and (until_ns is None or self._aside[0].failed_ns <= until_ns):
+            taken.append(self._aside.popleft())
+        return taken
 
     def next_batch(self, capacity: Callable[[tuple[int, int]], int]) -> tuple[int, bool]:
         """How many frames (neighbours of one series) make the next batch; whether more may join it.
@@ -73,14 +88,14 @@ class RouteQueue:
         return taken
 
     def forgive(self) -> None:
-        """A new server: what waited for the old one has not tried this one's patience."""
+        """A new server: what waited for the old one has not tried this one's patience, nor failed there."""
         for lane in self._lanes.values():
             for frame in lane:
-                frame.retried_since_ns = 0
+                frame.retried_since_ns = frame.failures = 0
 
     def clear(self) -> list[Pending]:
         """All of them."""
-        frames = [frame for lane in self._lanes.values() for frame in lane]
+        frames = [frame for lane in self._lanes.values() for frame in lane] + self.take_aside()
         self._lanes.clear()
         self._size = 0
         return frames
@@ -98,4 +113,5 @@ def _follows(frame: Pending, last: Pending) -> bool:
         and frame.shape == last.shape
         and frame.itemsize == last.itemsize
         and frame.attempts == last.attempts
+        and not (frame.failures or last.failures)  # alone it will show whether it is to blame
     )

@@ -1,5 +1,10 @@
 """Requests: the batches of one route on their way to the server and back, and what is tried again.
 
+A frame is failed only where the server is not to blame. A request whose server went away is sent again to the next one.
+A request that the model answered with a failure may have met a model that is broken, so its frames are set aside and
+the model is asked its canary: where that fails too, they wait for the next server; where it passes, they are sent once
+more, each alone, and one that fails again is failed.
+
 A request is settled when the server can no longer read its slots or write its outputs. After a timeout or a
 lost connection that is not certain: its slots and its output block stay taken until that server process is
 gone, or until a new epoch has registered the memory anew (Triton refuses to unregister memory in use).
@@ -20,7 +25,10 @@ from edge.pipeline.totals import Totals
 from streams.routing import Route
 
 MAX_ATTEMPTS = 5
-"""A frame whose requests lost the server so often is given up: it may be what kills it."""
+"""A frame that lost so many servers is given up: it may be what kills them."""
+
+MAX_FAILURES = 2
+"""So often the model must fail, while its canary passes, for a frame: first in company, then alone."""
 
 PATIENCE_NS = 60_000_000_000
 """How long a frame is offered to a server that is there but busy, or is loading the model."""
@@ -61,7 +69,7 @@ class Outcome(Protocol):
 class _Flight(msgspec.Struct, gc=False):
     frames: list[Pending]
     block: int
-    epoch: int  # of the server it was sent to
+    server: Serving  # it was sent to
 
 
 class RouteRunner:
@@ -90,6 +98,7 @@ class RouteRunner:
         self._not_before_ns = 0
         self._last_id = 0
         self._epoch = 0
+        self._failure = ""
 
     @property
     def in_flight(self) -> int:
@@ -105,7 +114,7 @@ class RouteRunner:
             if length == 0 or (may_grow and self._flights):
                 return
             self._last_id += 1
-            flight = _Flight(self.queue.take(length), self.outputs.take(), server.epoch)
+            flight = _Flight(self.queue.take(length), self.outputs.take(), server)
             self._flights[self._last_id] = flight
             for frame in flight.frames:
                 frame.lane.send(frame.slot)
@@ -125,7 +134,7 @@ class RouteRunner:
                 frame.lane.release(frame.slot)
         else:
             self._recover(flight, error, now_ns, outcome, totals)
-        if completion.settled or flight.epoch < self._epoch:
+        if completion.settled or flight.server.epoch < self._epoch:
             self._settle(flight)
         else:
             self._unsettled.append(flight)
@@ -146,9 +155,26 @@ class RouteRunner:
 
     def resume(self, epoch: int) -> None:
         """A server is ready: end any wait. What was sent to earlier ones can touch our memory no more."""
+        aside = self.queue.take_aside()
+        for frame in aside:
+            _lost(frame, self._epoch)
+        self.queue.put_back(aside)
         self._epoch = epoch
         self._not_before_ns = 0
         self.queue.forgive()
+
+    def checked(self, epoch: int, since_ns: int, outcome: Outcome) -> None:
+        """The model of server `epoch` passed its canary, sent at `since_ns`: what failed before did so itself."""
+        if epoch != self._epoch:
+            return
+        again = []
+        for frame in self.queue.take_aside(since_ns):
+            if frame.failures < MAX_FAILURES:
+                again.append(frame)
+            else:
+                outcome.failed(self, frame, "failed", self._failure)
+                frame.lane.release(frame.slot)
+        self.queue.put_back(again)
 
     def _settle(self, flight: _Flight) -> None:
         self.outputs.give_back(flight.block)
@@ -156,21 +182,35 @@ class RouteRunner:
             frame.lane.settle(frame.slot)
 
     def _recover(self, flight: _Flight, error: InferenceError, now_ns: int, outcome: Outcome, totals: Totals) -> None:
+        current = flight.server.epoch >= self._epoch  # else it was not this server that failed
         again = []
         for frame in flight.frames:
-            frame.attempts += error.kind == "unavailable"
+            if error.kind == "unavailable":
+                _lost(frame, flight.server.epoch)
             frame.retried_since_ns = frame.retried_since_ns or now_ns
             tired = frame.attempts >= MAX_ATTEMPTS or now_ns - frame.retried_since_ns > PATIENCE_NS
-            if error.kind in PAUSE_NS and not tired:
+            if (error.kind in PAUSE_NS or error.kind == "failed") and not tired:
                 again.append(frame)
             else:
                 outcome.failed(self, frame, error.kind, str(error))
                 frame.lane.release(frame.slot)
-        if again:
-            totals.retries[self.route.name, error.kind] += 1
-            if flight.epoch >= self._epoch:  # else it was not this server that failed
-                self._not_before_ns = now_ns + PAUSE_NS[error.kind]
-            self.queue.put_back(again)
+        if not again:
+            return
+        totals.retries[self.route.name, error.kind] += 1
+        if error.kind == "failed" and current:
+            self._set_aside(again, flight.server.client, str(error), now_ns)
+            return
+        if current:
+            self._not_before_ns = now_ns + PAUSE_NS[error.kind]
+        self.queue.put_back(again)
+
+    def _set_aside(self, frames: list[Pending], client: Submitter, failure: str, now_ns: int) -> None:
+        for frame in frames:
+            frame.failures += 1
+            frame.failed_ns = now_ns
+        self._failure = failure
+        self.queue.set_aside(frames)
+        client.doubt(failure)
 
     def _request(self, flight: _Flight, server: Serving) -> Request:
         first, batch = flight.frames[0], len(flight.frames)
@@ -191,3 +231,10 @@ class RouteRunner:
                     "failed", f"model {self.spec.name} answered {output.name} of shape {answered}, not {expected}"
                 )
         return None
+
+
+def _lost(frame: Pending, epoch: int) -> None:
+    """`frame` was with server `epoch` when that went away: counted once, however often it was refused."""
+    if frame.tried_epoch != epoch:
+        frame.tried_epoch = epoch
+        frame.attempts += 1

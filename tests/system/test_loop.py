@@ -1,5 +1,6 @@
 """The serving loop with real sockets and a server of the test's own: what is accepted is published once or told."""
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from edge.inference.events import ServerChecked
 from edge.pipeline.dispatch import PAUSE_NS
 from streams.codecs import ANNOUNCED, ENCODERS
 from streams.codecs.compression import compress
@@ -395,6 +397,22 @@ def test_two_sources_and_two_routes_have_an_account_each():
         assert ("second", "det-0", 1) not in bench.ended  # a route of the other source
 
 
+def test_frames_that_a_model_failed_go_again_when_it_proves_sound():
+    with loop_bench() as bench:
+        bench.answering = False
+        taken = series("stream-v2", 4)
+        bench.send(taken.messages)
+        bench.taken_in(len(taken.messages))
+        bench.ready()
+        bench.asked(1)
+        bench.server.fail("failed")
+        bench.until(lambda: bool(bench.server.doubts), "the doubt about the model")
+        bench.events.put(ServerChecked(bench.epoch, time.monotonic_ns()))
+        bench.answering = True
+        all_published(bench, taken)
+        bench.nothing_is_left()
+
+
 def test_an_error_on_one_route_leaves_the_other_alone():
     with loop_bench(routes=[Route("first", "sum"), Route("second", "sum")]) as bench:
         bench.answering = False
@@ -406,10 +424,10 @@ def test_an_error_on_one_route_leaves_the_other_alone():
         (failing,) = (
             at for at, (request, _) in enumerate(bench.server.asked) if request.outputs["total"].region == "outputs-0"
         )
-        bench.server.fail("failed", failing)
+        bench.server.fail("bad_request", failing)
         bench.answering = True
         all_published(bench, taken, "second")
-        assert bench.end_of("first").account["failed"] == {"failed": 4}
+        assert bench.end_of("first").account["failed"] == {"bad_request": 4}
         bench.nothing_is_left()
 
 
@@ -839,10 +857,10 @@ def test_totals_are_the_sums_of_the_accounts():
         retried = bench.server.asked[0][0].shape[0]
         bench.server.fail("overloaded")
         failed = bench.server.asked[0][0].shape[0]
-        bench.server.fail("failed")
+        bench.server.fail("bad_request")
         bench.answering = True
         ends = [bench.end_of(*key) for key in (("all", "det-0", 1), ("all", "det-1", 2), ("second", "det-1", 2))]
-        assert sum(ended.account["failed"].get("failed", 0) for ended in ends) == failed
+        assert sum(ended.account["failed"].get("bad_request", 0) for ended in ends) == failed
         first = ends[0]
         assert (first.arrivals["duplicate"], first.arrivals["unexpected"], first.arrivals["missing"]) == (3, 5, 2)
         assert sum(first.account["failed"].values()) == 1

@@ -30,6 +30,7 @@ class PretendedServer:
         self.errors: dict[str, InferenceError] = {}
         self.calls: list[str] = []
         self.suspect = ""
+        self.doubted = ""
         self.is_ready = True
 
     def submit(self, request: Request, on_done: Callable[[Completion], None]) -> None:
@@ -43,6 +44,17 @@ class PretendedServer:
                 self._bytes(request.outputs[name])[:] = array.reshape(-1).view(np.uint8)
         inline = not isinstance(request.outputs, Mapping)
         on_done(Completion(request.request_id, None, outputs if inline else None, shapes))
+
+    def doubt(self, reason: str) -> None:
+        self.doubted = reason
+
+    def take_doubt(self) -> str:
+        doubt, self.doubted = self.doubted, ""
+        return doubt
+
+    def unload(self, model: str) -> None:
+        self._call("unload")
+        self.is_ready = False
 
     def register(self, region: Region) -> None:
         self._call("register")

@@ -11,6 +11,7 @@ import pytest
 
 from edge.inference import guarded, shm_names
 from edge.inference.guarded import Guarded, Launch
+from edge.inference.guardian import MOST_FILES
 from edge.inference.shm_names import SHM_FOLDER
 
 SERVER = "import os, sys, time; open(os.environ['SHM'], 'w').write('x' * 5); time.sleep(60)"
@@ -51,6 +52,16 @@ def test_what_the_server_makes_is_ours_alone(watched: Guarded, claim: shm_names.
     assert region.stat().st_mode & 0o077 == 0
     watched.end(0.0)
     assert not region.exists()
+
+
+def test_the_server_writes_no_core_and_may_open_many_files(
+    watched: Guarded, claim: shm_names.Claim, tmp_path: Path
+) -> None:
+    pid = watched.launch(launch_of(claim, tmp_path))
+    limits = {line[:20].strip(): line[20:].split() for line in Path(f"/proc/{pid}/limits").read_text().splitlines()}
+    assert limits["Max core file size"][:2] == ["0", "0"]
+    soft, hard, _ = limits["Max open files"]
+    assert int(soft) >= min(int(hard), MOST_FILES)
 
 
 def test_broken_request_leaves_the_memory_of_a_living_parent(watched: Guarded, claim: shm_names.Claim) -> None:

@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import shutil
 import threading
 from pathlib import Path
 
@@ -72,7 +73,37 @@ def test_many_at_once_make_one(models: Path, tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert len(found) == 4 and len(set(found)) == 1
-    assert [path.name for path in (tmp_path / "repositories").iterdir()] == [found[0].name]
+    names = sorted(path.name for path in (tmp_path / "repositories").iterdir())
+    assert names == [found[0].name, f"{found[0].name}.json"]
+
+
+def damage_of(made: Path, how: str) -> None:
+    graph = made / "echo_u16" / "1" / "model.onnx"
+    if how == "garbage":
+        graph.write_bytes(b"\x00garbage" * 100)
+    elif how == "truncated":
+        graph.write_bytes(graph.read_bytes()[:50])
+    elif how == "removed":
+        graph.unlink()
+    elif how == "added":  # Triton would serve it, as the newest version
+        shutil.copytree(made / "echo_u16" / "1", made / "echo_u16" / "2")
+    else:
+        made.with_name(f"{made.name}.json").write_text(how)
+
+
+@pytest.mark.parametrize("how", ["garbage", "truncated", "removed", "added", "", "{", "[]"])
+def test_a_damaged_repository_heals(models: Path, tmp_path: Path, how: str) -> None:
+    plan = Assembly("cpu", (ECHO,), source=models)
+    made = assemble(plan, tmp_path)
+    whole = {name: (made / name).read_bytes() for name in files(made)}
+    damage_of(made, how)
+    assert assemble(plan, tmp_path) == made
+    assert {name: (made / name).read_bytes() for name in files(made)} == whole
+    before = made.stat().st_ino
+    (made / "echo_u16" / "1" / "__pycache__").mkdir()
+    (made / "echo_u16" / "1" / "__pycache__" / "model.pyc").write_text("Python's own")
+    assert assemble(plan, tmp_path).stat().st_ino == before
+    assert sorted(path.name for path in (tmp_path / "repositories").iterdir()) == [made.name, f"{made.name}.json"]
 
 
 def test_a_failed_assembly_leaves_nothing(models: Path, tmp_path: Path) -> None:

@@ -75,6 +75,9 @@ def test_backend_folder_is_copied_once(env: BackendEnv, tmp_path: Path) -> None:
     before = (folder / "python" / "triton_python_backend_stub").stat().st_ino
     assert backend_folder(env, tmp_path / "cache") == folder
     assert (folder / "python" / "triton_python_backend_stub").stat().st_ino == before
+    (folder / "python" / "triton_python_backend_stub").write_text("damaged")
+    assert backend_folder(env, tmp_path / "cache") == folder
+    assert (folder / "python" / "triton_python_backend_stub").read_text().startswith("python_backend_stubs")
     assert [path.name for path in (tmp_path / "cache" / "backends").iterdir()] == [folder.name]
     with pytest.raises(ServerError, match=r"no backend for Python 3\.12"):
         backend_folder(replace(env, python=(3, 12, 0)), tmp_path / "cache")
@@ -95,7 +98,7 @@ def test_command_line_is_loopback_explicit_and_one_flag_per_setting(env: Backend
         "--metrics-address=127.0.0.1",
         "--grpc-port=5001",
         "--metrics-port=5003",
-        "--grpc-restricted-protocol=model-repository,shared-memory:edge-token=secret",
+        "--grpc-restricted-protocol=model-repository,shared-memory,logging,trace,statistics:edge-token=secret",
         "--backend-config=python,shm-default-byte-size=16777216",
         "--backend-config=python,shm-region-prefix-name=edge-1-00000000-t1.",
     ):
@@ -127,8 +130,8 @@ def test_back_off_stays_within_its_bounds(failures: int, chance: float) -> None:
 def test_back_off_doubles_and_starts_anew_after_stable_service() -> None:
     backoff = Backoff(first_s=1, longest_s=8, jitter=0)
     assert [backoff.delay_s(failures, 0.5) for failures in range(1, 6)] == [1, 2, 4, 8, 8]
-    assert backoff.failures_after(4, served_s=59) == 5
-    assert backoff.failures_after(4, served_s=60) == 1
+    assert backoff.failures_after(4, served_s=9) == 5
+    assert backoff.failures_after(4, served_s=10) == 1
 
 
 @pytest.mark.parametrize(

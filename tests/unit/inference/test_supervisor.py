@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.inference import bring_up, supervisor
+from edge.inference import canaries, supervisor
 from edge.inference.errors import ServerError, SharedMemoryError
 from edge.inference.events import Event, Plan, ServerLost, ServerReady
 from edge.inference.requests import InferenceError
@@ -60,7 +60,7 @@ def break_regions(monkeypatch: pytest.MonkeyPatch, until: threading.Event) -> No
             raise SharedMemoryError(NO_ROOM)
         return Region(name, nbytes)
 
-    monkeypatch.setattr(bring_up, "Region", region)
+    monkeypatch.setattr(canaries, "Region", region)
 
 
 @pytest.mark.usefixtures("host")

@@ -33,11 +33,15 @@ class SumServer:
 
     def __init__(self, *memories: HeapMemory) -> None:
         self.memories = {memory.name: memory for memory in memories}
+        self.doubts: list[str] = []
         self.asked: list[tuple[Request, Callable[[Completion], None]]] = []
 
     def submit(self, request: Request, on_done: Callable[[Completion], None]) -> None:
         request.check()
         self.asked.append((request, on_done))
+
+    def doubt(self, reason: str) -> None:
+        self.doubts.append(reason)
 
     def answer(self, at: int = 0) -> None:
         """Answer the request at position `at` rightly."""

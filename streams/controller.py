@@ -1,17 +1,21 @@
 """The controller's side of the conversation beside the result stream (`streams.codecs.handshake`).
 
-A detector is armed for as many images as a run may need; whoever triggers it knows how many it was, and tells.
+A detector is armed when everything behind it is ready, and for as many images as a run may need; whoever triggers it
+knows how many it was, and tells.
 """
 
 import time
+from collections.abc import Sequence
 
 from streams.codecs import handshake
-from streams.codecs.handshake import AccountNow
+from streams.codecs.handshake import AccountNow, Problem, Readiness
 from streams.messages import CodecError
 from streams.sockets import Context, dealer
-from streams.subscriber import NoAnswer
+from streams.subscriber import NoAnswer, unanswered
 
-__all__ = ["AccountNow", "Controller"]
+__all__ = ["AccountNow", "Controller", "Problem", "Readiness"]
+
+_Question = handshake.Triggered | handshake.Inquire | handshake.Ready
 
 
 class Controller:
@@ -26,7 +30,9 @@ class Controller:
         self._address = ask_address
         self._timeout_s = timeout_s
         self._socket = dealer(ctx)
+        self._peers = self._socket.peers
         self._socket.connect(ask_address)
+        self._asked = 0  # times for readiness
 
     def __enter__(self) -> "Controller":
         return self
@@ -36,6 +42,21 @@ class Controller:
 
     def close(self) -> None:
         self._socket.close()
+
+    def ready(self, source: str = "", routes: Sequence[str] = (), subscribers: Sequence[str] = ()) -> Readiness:
+        """Whether the next frame of `source` (empty: of any) would be served and its result heard by all who must.
+
+        Args:
+            routes: whose results are wanted; none: all that take from the source.
+            subscribers: names that have to be present, beside those that the configuration requires.
+
+        Raises:
+            NoAnswer: within `timeout_s`.
+        """
+        self._asked += 1
+        reply = self._ask(handshake.Ready(source, tuple(routes), tuple(subscribers), self._asked))
+        assert isinstance(reply, Readiness)
+        return reply
 
     def triggered(self, source: str, series_id: int, images: int, series_uid: str = "") -> bool:
         """So many images were triggered in this series, and no more will be: the ledger expects that number.
@@ -60,7 +81,7 @@ class Controller:
         reply = self._ask(handshake.Inquire(source, series_id, route, series_uid))
         return reply.now if isinstance(reply, handshake.AccountReply) else None
 
-    def _ask(self, request: handshake.Triggered | handshake.Inquire) -> handshake.Reply:
+    def _ask(self, request: _Question) -> handshake.Reply:
         deadline = time.monotonic() + self._timeout_s
         timeout_ms = int(self._timeout_s * 1000)
         if self._socket.send([handshake.pack(request)], timeout_ms):
@@ -69,10 +90,7 @@ class Controller:
                 reply = None if parts is None else _reply(parts[0])
                 if reply is not None and _answers(reply, request):
                     return reply
-        raise NoAnswer(
-            f"nobody answers at {self._address} for {self._timeout_s:g} s; is `edge serve` running there, and is "
-            "this its handshake address?"
-        )
+        raise NoAnswer(unanswered(self._address, self._timeout_s, self._peers))
 
 
 def _reply(part: memoryview) -> handshake.Reply | None:
@@ -82,7 +100,9 @@ def _reply(part: memoryview) -> handshake.Reply | None:
         return None
 
 
-def _answers(reply: handshake.Reply, request: handshake.Triggered | handshake.Inquire) -> bool:
+def _answers(reply: handshake.Reply, request: _Question) -> bool:
     """Whether `reply` is to `request`, not a late one to an earlier question."""
+    if isinstance(request, handshake.Ready):
+        return isinstance(reply, Readiness) and (reply.source, reply.token) == (request.source, request.token)
     kind = handshake.Noted if isinstance(request, handshake.Triggered) else handshake.AccountReply
     return isinstance(reply, kind) and (reply.source, reply.series_id) == (request.source, request.series_id)

@@ -16,7 +16,7 @@ import numpy as np
 from streams.codecs import handshake, results
 from streams.ledger.intervals import IntervalSet
 from streams.messages import CodecError
-from streams.sockets import Context, Socket, dealer, subscribe
+from streams.sockets import Context, Peers, Socket, dealer, subscribe
 
 HELLO_INTERVAL_MS = 100
 REPLAY_TIMEOUT_MS = 2_000
@@ -40,10 +40,12 @@ class Subscriber:
         routes: names; empty means every route that the sender has.
         timeout_s: how long to wait for the sender's first answer.
         from_start: first what the sender published before, as far as it remembers.
+        name: by which the sender knows that this subscriber is present, of 1 to 64 letters, digits, `_`, `.`, `-`; a
+            detector is not armed without those that are required. Several of one name count as one. Empty: none.
 
     Raises:
         NoAnswer: the sender did not answer in time.
-        ValueError: it has no such route.
+        ValueError: it has no such route; or that is no name.
     """
 
     def __init__(
@@ -54,13 +56,16 @@ class Subscriber:
         timeout_s: float = 10.0,
         *,
         from_start: bool = False,
+        name: str = "",
     ) -> None:
+        presence = handshake.presence_topic(name) if name else b""
         self.lost = 0
         self.repeats = 0
         self.unreadable = 0
         self._ctx = ctx
         self._address = ask_address
         self._ask = dealer(ctx)
+        self._peers = self._ask.peers
         self._ask.connect(ask_address)
         self._ready: deque[tuple[results.Notice, dict[str, np.ndarray]]] = deque()
         self._seen: dict[tuple[str, str, str, str], IntervalSet] = {}
@@ -70,6 +75,8 @@ class Subscriber:
             self._origin = welcome.origin
             self._next = dict.fromkeys(welcome.next_seq, 0) if from_start else dict(welcome.next_seq)
             self._results = self._subscribe(_reachable(welcome.publish, ask_address), timeout_s)
+            if presence:  # only now: whoever is present misses nothing
+                self._results.zmq.subscribe(presence)
         except (NoAnswer, ValueError):
             self._ask.close()
             raise
@@ -118,26 +125,36 @@ class Subscriber:
             reply = self._reply(time.monotonic() + HELLO_INTERVAL_MS / 1000)
             if isinstance(reply, handshake.Welcome):
                 return reply
-        raise NoAnswer(
-            f"nobody answers at {self._address} for {timeout_s:g} s; is `edge serve` running there, and is this its "
-            "handshake address?"
-        )
+        raise NoAnswer(unanswered(self._address, timeout_s, self._peers))
 
     def _subscribe(self, address: str, timeout_s: float) -> Socket:
         """A SUB socket of which it is certain that its subscriptions are in force."""
         token = os.urandom(16)
         own_topic = handshake.hello_topic(token)
         socket = subscribe(self._ctx, [*map(results.topic, self.routes), own_topic])
-        socket.connect(address)
         deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            self._hello(timeout_s, token)
-            while (parts := socket.receive(HELLO_INTERVAL_MS)) is not None:
-                if bytes(parts[0]) == own_topic:
+        try:
+            socket.connect(address)
+            while time.monotonic() < deadline:
+                self._hello(timeout_s, token)
+                if self._comes_back(socket, own_topic):
                     return socket
+            raise NoAnswer(f"results at {address} do not arrive; does a firewall stand between?")
+        except BaseException:
+            socket.close()
+            raise
+
+    def _comes_back(self, socket: Socket, own_topic: bytes) -> bool:
+        """Whether our own topic comes within `HELLO_INTERVAL_MS`. What else comes does not end the wait: the answer to
+        a hello that was faster than our subscription never comes, however many results do."""
+        until = time.monotonic() + HELLO_INTERVAL_MS / 1000
+        while (left_ms := int((until - time.monotonic()) * 1000)) > 0:
+            parts = socket.receive(left_ms)
+            if parts is not None and bytes(parts[0]) == own_topic:
+                return True
+            if parts is not None:
                 self._take(parts)
-        socket.close()
-        raise NoAnswer(f"results at {address} do not arrive; does a firewall stand between?")
+        return False
 
     def _take(self, parts: Sequence[memoryview]) -> None:
         """One message of the result stream, after whatever was lost before it."""
@@ -157,6 +174,7 @@ class Subscriber:
             self._fill(notice.route, expected, upto - 1)
         self._next[notice.route] = max(expected, notice.seq + 1)
         if beat:
+            self._peers.poll()  # what it has to tell would pile up
             return
         if notice.seq < expected:
             self.repeats += 1
@@ -220,6 +238,16 @@ class Subscriber:
         except CodecError:
             self.unreadable += 1
             return None
+
+
+def unanswered(address: str, waited_s: float, peers: Peers) -> str:
+    """That nobody answers at a handshake address, and why that may be; `peers` are those of the socket that asked."""
+    peers.poll()
+    refused = f" ({peers.why()})" if peers.why() else ""
+    return (
+        f"nobody answers at {address} for {waited_s:g} s{refused}; is `edge serve` running there, and is this its "
+        "handshake address?"
+    )
 
 
 def _chosen(routes: Sequence[str], welcome: handshake.Welcome, address: str) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from streams.ledger.book import SeriesBook
 from streams.ledger.intervals import spread
 from streams.routing import Route
 from streams.simulation.onwire import OnWire
+from streams.sockets import Peers
 
 ROUTE = "bench"
 SPEC = ModelSpec(ROUTE, (ANY, ANY), (TensorSpec("out", "float32", (1,), "1"),), 4)
@@ -48,14 +49,21 @@ class _NoSocket:
 
     zmq: Any = None
 
-    def bind(self, address: str) -> str:
+    @property
+    def peers(self) -> Peers:
+        raise NotImplementedError("there is no loop here that looks for them")
+
+    def bind(self, address: str, plain: bool = False) -> str:
         return address
 
-    def connect(self, address: str) -> None:
+    def connect(self, address: str, plain: bool = False) -> None:
         """Nothing to connect."""
 
     def receive(self, timeout_ms: int = 0) -> None:
         return None
+
+    def close(self, linger_ms: int = 0) -> None:
+        """Nothing to close."""
 
 
 @dataclass

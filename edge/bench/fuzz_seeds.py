@@ -127,11 +127,28 @@ def requests() -> list[Parts]:
         handshake.Replay("peaks", 1, 5),
         handshake.Triggered("s", 1, 100, "u"),
         handshake.Inquire("s", 1, "peaks"),
+        handshake.Ready("s", ("peaks",), ("maps", "plan"), 7),
         handshake.Welcome("o", "tcp://a:1", {"peaks": 3}),
         handshake.Replayed("peaks", 1, 5, 4),
         handshake.Noted("s", 1, True),
         handshake.AccountReply(
             "s", 1, "peaks", handshake.AccountNow("u", True, "", {"expected": 5}, {"published": 1}, {"image": [(1, 3)]})
+        ),
+        handshake.Readiness(
+            source="s",
+            token=7,
+            problems=(handshake.Problem("subscriber", "subscriber 'maps' is not connected", "start it"),),
+            origin="o",
+            version="1.0",
+            started_ns=1,
+            sources={"s": 1},
+            models={"peaks": True},
+            subscribers=("plan",),
+            series_open=1,
+            recovering=(),
+            recording="ok",
+            results="off",
+            stopping=False,
         ),
     ]
     return [[handshake.pack(message)] for message in asked]

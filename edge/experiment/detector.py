@@ -18,14 +18,23 @@ from ophyd.status import Status
 from ophyd.utils import RedundantStaging
 
 from edge.experiment.dataplane import DataPlane, Plane
-from edge.experiment.errors import DetectorError, PointIncomplete
+from edge.experiment.errors import DetectorError, NotReady, PointIncomplete
 from edge.experiment.exposure import Commands, Exposure, Patience, Taken
 from edge.experiment.measurement import Measurement
 from edge.experiment.series import SeriesRecord
 from edge.experiment.session import Session
 from edge.experiment.waiting import settle
 
-__all__ = ["DataPlane", "DetectorError", "EdgeDetector", "Exposure", "Patience", "PointIncomplete", "SeriesRecord"]
+__all__ = [
+    "DataPlane",
+    "DetectorError",
+    "EdgeDetector",
+    "Exposure",
+    "NotReady",
+    "Patience",
+    "PointIncomplete",
+    "SeriesRecord",
+]
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +64,8 @@ class EdgeDetector(Device):
     images [first_image, first_image + frames) of that series), `latency_ms` (from the end of the exposure until the
     last result was in).
 
-    A trigger's Status fails with PointIncomplete or DetectorError, that of a stage with DetectorError. That of an
+    A trigger's Status fails with PointIncomplete or DetectorError, that of a stage with DetectorError: NotReady where
+    the data plane would not have served its frames, and so it was not armed. That of an
     unstage never fails, so that it hides no earlier error: what went wrong is in `series` and in the log.
     """
 
@@ -90,7 +100,10 @@ class EdgeDetector(Device):
         return self._series
 
     def stage(self) -> Status:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Subscribe to the results, configure the detector, arm it, and wait until the data plane knows the series."""
+        """Subscribe to the results, configure the detector, and arm it when all behind it is ready to serve its frames.
+
+        The Status is done when the data plane knows the series. It fails with NotReady where nothing was armed.
+        """
         if self._worker is not None:
             raise RedundantStaging(f"{self.name} is staged already; unstage it first")
         self._series, self._taken = (), None
@@ -186,7 +199,7 @@ class EdgeDetector(Device):
                 f"{self._simplon.url} answer?"
             )
         self._series = ()
-        session.begin()
+        session.begin(lambda: self._session is not session)
 
     def _take(self, session: Session, ticket: int) -> None:
         def abandoned() -> bool:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from streams.controller import Problem
+
 
 class DetectorError(RuntimeError):
     """The detector, or a device of the simulated beamline, did not do what it was told; or its stream is not heard."""
@@ -9,6 +11,18 @@ class DetectorError(RuntimeError):
 
 class CommandRefused(DetectorError):
     """It answered, and its answer was no."""
+
+
+class NotReady(DetectorError):
+    """The detector was not armed, for its frames would not have been served.
+
+    Attributes:
+        problems: what stood in the way, each with its remedy.
+    """
+
+    def __init__(self, text: str, problems: Sequence[Problem]) -> None:
+        super().__init__(text)
+        self.problems = tuple(problems)
 
 
 class PointIncomplete(RuntimeError):

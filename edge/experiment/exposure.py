@@ -36,6 +36,7 @@ class Patience:
 
     Attributes:
         prepare_s: for `initialize` and `arm`, which take seconds on a large detector, and for an unstaging to end.
+        ready_s: before an arm, until the data plane is ready; a new start of Triton takes seconds.
         margin_s: for the answer to a trigger, beyond the exposure itself.
         announce_s: after an arm, until the data plane has seen the new series.
         results_s: after an exposure, until its results are in.
@@ -43,6 +44,7 @@ class Patience:
     """
 
     prepare_s: float = 60.0
+    ready_s: float = 20.0
     margin_s: float = 5.0
     announce_s: float = 10.0
     results_s: float = 10.0

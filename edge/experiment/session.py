@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from edge.experiment.arming import wait_until_ready
 from edge.experiment.dataplane import Plane
 from edge.experiment.errors import CommandRefused, DetectorError, PointIncomplete
 from edge.experiment.exposure import Commands, Exposure, Patience, Taken
@@ -39,10 +40,11 @@ class Session:
         self._closing = threading.Lock()  # held while a series is aborted: no other can be armed meanwhile
         self.exposing = False
 
-    def begin(self) -> None:
-        """Subscribe, configure, arm.
+    def begin(self, abandoned: Callable[[], bool]) -> None:
+        """Subscribe, configure, enable the stream, wait until all behind it is ready, arm.
 
         Raises:
+            NotReady: it was not armed; the text says what is not ready and what to do.
             DetectorError: the text names what did not answer and what to look at.
         """
         self._inbox = self._plane.open()
@@ -56,13 +58,16 @@ class Session:
         }
         for name, value in settings.items():
             self._detector.put(name, value)
-        self._arm()
+        if self._detector.get("mode", "stream") != "enabled":  # with some detectors its socket comes up only then
+            self._detector.put("mode", "enabled", "stream")
+        self._arm(abandoned)
         self._begun = True
 
     def take(self, abandoned: Callable[[], bool]) -> Taken | None:
         """Expose one scan point and wait for its results; None where it was `abandoned` meanwhile.
 
         Raises:
+            NotReady: a new series had to be armed, and was not.
             DetectorError: the staging had failed; the trigger was refused or not answered; several thresholds come.
             PointIncomplete: its results are not all there, or more came than belong to it.
         """
@@ -70,7 +75,7 @@ class Session:
             return None
         if not self._begun:  # the detector may be armed, but for another exposure
             raise DetectorError(f"{self._detector.url} is not ready: its staging failed; unstage it and stage it again")
-        series = self._trustworthy_series()
+        series = self._trustworthy_series(abandoned)
         ids = range(series.images, series.images + self._exposure.frames)
         inbox = self._inbox
         inbox.expect(series.uid, ids)
@@ -137,8 +142,9 @@ class Session:
                 "If not, abort what it does"
             )
 
-    def _arm(self) -> None:
+    def _arm(self, abandoned: Callable[[], bool]) -> None:
         inbox = self._inbox
+        wait_until_ready(self._plane, inbox, self._detector.url, self._patience.ready_s, abandoned)
         inbox.forget_series()
         try:
             series_id = self._detector.arm(self._patience.prepare_s)
@@ -155,7 +161,7 @@ class Session:
         inbox.expect(series.uid, range(0))
         self._check_channels()
 
-    def _trustworthy_series(self) -> OpenSeries:
+    def _trustworthy_series(self, abandoned: Callable[[], bool]) -> OpenSeries:
         series, untriggered = self._series, self._inbox.untriggered
         ended = None if series is None else self._inbox.ended(series.uid)
         if series is not None and untriggered is not None:
@@ -168,7 +174,7 @@ class Session:
             self._close(f"`edge serve` has closed it ({ended.reason})")
         if self._series is None or not self._series.uid:
             self._close("it was not announced")
-            self._arm()
+            self._arm(abandoned)
         assert self._series is not None
         self._check_channels()
         return self._series

@@ -46,7 +46,7 @@ class Control:
             if not known and not self._warned:
                 self._warned = True  # once: whoever asks must not fill the log
                 log.warning(
-                    "%d images triggered in series %d of %s, says its controller: no such series is open, or more came",
+                    "%d images triggered in series %d of %a, says its controller: no such series is open, or more came",
                     *(request.images, request.series_id, request.source[:64]),
                 )
             return Noted(request.source, request.series_id, known)

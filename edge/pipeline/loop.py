@@ -9,23 +9,26 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge.inference.events import ServerLost, ServerReady
+from edge.inference.events import ServerChecked, ServerLost, ServerReady
 from edge.inference.requests import Completion
 from edge.pipeline.control import Control
 from edge.pipeline.dispatch import RouteRunner, Serving
 from edge.pipeline.dropped import Reading
 from edge.pipeline.intake import Intake
 from edge.pipeline.joining import Joining
+from edge.pipeline.observing import Observer
+from edge.pipeline.outside import Outside
 from edge.pipeline.publishing import Publisher
-from edge.pipeline.sinks import ResultSink
+from edge.pipeline.sinks import Question, ResultSink
 from edge.pipeline.totals import Totals
+from streams.codecs.handshake import Problem, Ready, Reply
 from streams.codecs.results import SeriesEnded
 from streams.ledger.lifecycle import CloseReason
 from streams.sockets import Poller, WakeUp
 
 log = logging.getLogger(__name__)
 
-Event = ServerReady | ServerLost | SeriesEnded | Reading | tuple[RouteRunner, Completion]
+Event = ServerReady | ServerChecked | ServerLost | SeriesEnded | Reading | tuple[RouteRunner, Completion]
 """What other threads report; a `SeriesEnded` says that its results are in their log."""
 
 TICK_NS = 100_000_000
@@ -80,6 +83,7 @@ class ServingLoop:
         patience: Patience,
         totals: Totals,
         joining: Joining | None = None,
+        outside: Outside = Outside(),  # noqa: B008 (frozen)
     ) -> None:
         self._intakes = intakes
         self._runners = runners
@@ -90,20 +94,30 @@ class ServingLoop:
         self._totals = totals
         self._joining = Joining() if joining is None else joining
         self._publisher = Publisher(sink, self._joining, self._control, totals)
+        self._outside = outside
+        self._observer = Observer(intakes, runners, sink, totals, outside)
         self._server: Serving | None = None
         self._tick_ns = self._beat_ns = 0
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """What stands in the way of the next frame; from any thread."""
+        return self._observer.problems
 
     def run(self) -> None:
         """Serve. Returns when everything in flight at the stop was settled, or given up after the drain time."""
         poller = Poller()
         poller.watch(self._events.wake_up)
         poller.watch(self._sink.ask)
+        poller.watch(self._sink.publisher)
         for stream in self._joining.streams:
             poller.watch(stream.socket)
         while not self._events.stop_requested:
             for intake in self._intakes:
                 poller.watch(intake.inlet.socket, intake.inlet.keeping or not intake.blocked)
             ready = poller.wait(0 if self._recovering() else TICK_NS // 1_000_000)
+            if self._sink.publisher.zmq in ready:
+                self._sink.listen()
             if self._sink.ask.zmq in ready:
                 self._answer()
             self._take_positions()  # before the frames, so that an empty queue of frames proves something
@@ -116,8 +130,11 @@ class ServingLoop:
         self._drain(poller)
 
     def _answer(self) -> None:
-        if not self._sink.answer(self._control.answer):
+        if not self._sink.answer(self._reply):
             self._totals.refused_requests += 1
+
+    def _reply(self, question: Question) -> Reply:
+        return self._observer.answer(question) if isinstance(question, Ready) else self._control.answer(question)
 
     def _take_in(self, intake: Intake) -> None:
         until_ns = time.monotonic_ns() + TAKE_NS
@@ -170,12 +187,16 @@ class ServingLoop:
             log.info("inference server ready (start %d, %s)", event.epoch, event.transport)
             self._server = Serving(event.epoch, event.client, event.transport)
             self._totals.server_epoch = event.epoch
+            self._observer.lost = ""
             for runner in self._runners:
                 runner.settle_all()
                 runner.resume(event.epoch)
+        elif isinstance(event, ServerChecked):
+            for runner in self._runners:
+                runner.checked(event.epoch, event.since_ns, self._publisher)
         else:
             log.warning("inference server lost: %s; frames wait for it to come back", event.reason)
-            self._server = None
+            self._server, self._observer.lost = None, event.reason
             if event.gone:
                 for runner in self._runners:
                     runner.settle_all()
@@ -193,6 +214,8 @@ class ServingLoop:
             self._totals.waiting[runner.route.name] = len(runner.queue)
             self._totals.requests_in_flight[runner.route.name] = runner.in_flight
         self._totals.held.update(self._joining.held())
+        self._observer.look(now_ns)
+        self._outside.beat()
         if now_ns - self._beat_ns >= BEAT_NS:
             self._beat_ns = now_ns
             self._sink.beat()
@@ -200,10 +223,14 @@ class ServingLoop:
     def _drain(self, poller: Poller) -> None:
         """Finish what is in flight, give up the rest, and publish every account."""
         deadline = time.monotonic_ns() + self._patience.drain_ns
+        self._observer.stopping = True
         for intake in self._intakes:
             poller.watch(intake.inlet.socket, False)
         while time.monotonic_ns() < deadline and (self._joining or (self._server is not None and self._busy())):
-            if self._sink.ask.zmq in poller.wait(TICK_NS // 1_000_000):
+            ready = poller.wait(TICK_NS // 1_000_000)
+            if self._sink.publisher.zmq in ready:
+                self._sink.listen()
+            if self._sink.ask.zmq in ready:
                 self._answer()
             self._take_positions()
             self._turn()

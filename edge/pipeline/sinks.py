@@ -1,19 +1,27 @@
-"""Where results leave: the PUB socket, the order on it, and the recent past for who missed something."""
+"""Where results leave: the publishing socket, the order on it, who listens, and the recent past for late comers."""
 
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
+from typing import TypeAlias
 
 import msgpack
 import numpy as np
 
+from edge.pipeline.presence import Presence
 from streams.codecs import handshake, results
 from streams.messages import CodecError, Part
 from streams.sockets import Socket
 
 OVERHEAD_BYTES = 400
 """What Python keeps for one remembered message beside its bytes: tuple, list, bytes objects, a place in the deque."""
+
+SUBSCRIPTIONS_AT_ONCE = 1000
+"""Comings and goings of subscribers that are taken in before the loop's other work has its turn."""
+
+Question: TypeAlias = handshake.Triggered | handshake.Inquire | handshake.Ready
+"""What is asked on the handshake socket that is not about results."""
 
 
 class ReplayBuffer:
@@ -45,7 +53,7 @@ class ResultSink:
     """Stamps, publishes and remembers results; answers the handshake.
 
     Args:
-        publish, ask: the bound PUB and ROUTER sockets.
+        publish, ask: the bound publishing and ROUTER sockets.
         publish_address: where subscribers connect; told in the welcome.
         origin: an id of this process start.
         routes: the names of all routes.
@@ -63,8 +71,9 @@ class ResultSink:
         replay_bytes: int,
         keep: Callable[[results.Notice, Sequence[Part]], None] | None = None,
     ) -> None:
-        self.ask = ask
+        self.publisher, self.ask = publish, ask
         self.origin = origin
+        self.presence = Presence()
         self._publish = publish
         self._address = publish_address
         self._keep = keep
@@ -94,7 +103,15 @@ class ResultSink:
         for route, seq in self._seq.items():
             self._publish.send(results.encode(results.Heartbeat(route, self.origin, seq - 1, time.time_ns())))
 
-    def answer(self, control: Callable[[handshake.Triggered | handshake.Inquire], handshake.Reply]) -> bool:
+    def listen(self) -> None:
+        """Take in who came to listen, and who left."""
+        for _ in range(SUBSCRIPTIONS_AT_ONCE):
+            message = self.publisher.receive()
+            if message is None:
+                return
+            self.presence.take(message)
+
+    def answer(self, control: Callable[[Question], handshake.Reply]) -> bool:
         """Serve one message that waits on the handshake socket; `control` answers what is not about results.
 
         Returns:

@@ -254,7 +254,7 @@ def test_an_aborted_run_leaves_the_detector_idle_and_the_account_closed(beamline
 
 def test_words_for_what_is_wired_wrongly(beamline, engine, agent):
     with AgentService(agent) as service:
-        with pytest.raises(DetectorError, match=r"saw no such series from 'eiger9m': it came from source .'det'."):
+        with pytest.raises(DetectorError, match="`edge serve` has no source 'eiger9m'; it has 'det'"):
             engine(beamline.plan(beamline.detector(source="eiger9m"), service))
         assert beamline.simplon.state() == "idle"
         with pytest.raises(DetectorError, match=r"nobody answers at tcp://127\.0\.0\.1:9 "):
@@ -268,7 +268,7 @@ def test_words_for_what_is_wired_wrongly(beamline, engine, agent):
 def test_a_data_plane_that_dies_ends_the_run_in_time_and_in_words(engine, agent, tmp_path):
     documents = Documents()
     with served(tmp_path) as beamline:
-        detector = beamline.detector(patience=Patience(announce_s=1.0, results_s=1.0, end_s=1.0))
+        detector = beamline.detector(patience=Patience(ready_s=1.0, announce_s=1.0, results_s=1.0, end_s=1.0))
 
         def kill(name: str, document: Any) -> None:
             if name == "event" and "i0" in document["data"] and document["seq_num"] == 2:

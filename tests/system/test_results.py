@@ -32,7 +32,7 @@ def bind_when_free(socket: Socket, address: str) -> str:
     deadline = time.monotonic() + 10
     while True:
         try:
-            return socket.bind(address)
+            return socket.bind(address, plain=True)
         except SocketError:
             if time.monotonic() > deadline:
                 raise

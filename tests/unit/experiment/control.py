@@ -9,7 +9,7 @@ import numpy as np
 from edge.experiment.errors import CommandRefused, DetectorError
 from edge.experiment.inbox import Inbox
 from streams.codecs.results import Result, SeriesEnded, SeriesStarted
-from streams.controller import AccountNow
+from streams.controller import AccountNow, Problem, Readiness
 
 SOURCE, ROUTE = "det", "sums"
 
@@ -66,6 +66,7 @@ class Station:
         self.contradicts = False
         self.header: dict[str, Any] = {}
         self.ends = True
+        self.problems: list[tuple[Problem, ...]] = []  # of the next answers about readiness; behind the last: none
 
     # the detector
     def state(self) -> str:
@@ -118,6 +119,12 @@ class Station:
     def close(self, inbox: Inbox) -> None:
         self.opened = [one for one in self.opened if one is not inbox]
         inbox.close()
+
+    def ready(self, inbox: Inbox) -> Readiness:
+        assert inbox is self.inbox, "the subscriber that has to be present is the one that fills it"
+        self.on_command.get("ready", lambda: None)()
+        problems = self.problems.pop(0) if self.problems else ()
+        return Readiness(SOURCE, 0, problems, "o", "1", 0, {}, {}, (), 0, (), "off", "off", False)
 
     def triggered(self, series_id: int, images: int, series_uid: str = "") -> bool:
         self.diary.append(("triggered", series_id, images))

@@ -218,7 +218,7 @@ def test_a_stop_does_not_abort_what_is_armed_after_it(station, eiger):
 class Silence:
     """A subscriber to whom nothing comes."""
 
-    def __init__(self, *_: object) -> None:
+    def __init__(self, *_: object, name: str) -> None:
         self.closed = threading.Event()
 
     def __enter__(self) -> "Silence":

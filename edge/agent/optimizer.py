@@ -11,6 +11,7 @@ from edge.agent.hyperparameters import Data, untrained
 from edge.agent.log import Log
 from edge.agent.messages import CannotSuggest, Observation, Suggestion
 from edge.agent.options import Options, per_axis_of, start_path, sublattice
+from edge.agent.past import Abandoned, Learned, Past
 from edge.agent.planning import MOST_PLANNED, path_through, without_nearest
 from edge.agent.space import Space
 from edge.agent.surrogate import Surrogate
@@ -34,8 +35,21 @@ class Posterior:
 class GaussianProcessAgent:
     """Suggests where the map is least known, for the time it takes. See `messages.Agent`."""
 
-    def __init__(self, space: Space, *, seed: int = 0, name: str = "agent", options: Options | None = None) -> None:
-        """`seed` scrambles the points of the start; `name` begins every suggestion's id."""
+    def __init__(
+        self,
+        space: Space,
+        *,
+        seed: int = 0,
+        name: str = "agent",
+        options: Options | None = None,
+        past: Sequence[Past] = (),
+    ) -> None:
+        """`seed` scrambles the points of the start; `name` begins every suggestion's id.
+
+        With the `past` of an agent of the same space, seed, name and options it goes on where that one left off: what
+        was pending is pending again, and the next suggestion is the one that it would have made. Raises ValueError
+        where the past cannot be that of such an agent.
+        """
         self.options = options or Options()
         self._space = space
         self._name = name
@@ -45,14 +59,22 @@ class GaussianProcessAgent:
         self._unit = space.to_unit(self._positions)
         self._references = sublattice(len(space.axes), per_axis, self.options.references)
         self._log = Log(space)
-        self._start = list(start_path(space, self.options, seed))
+        learned = [one for one in past if isinstance(one, Learned)]
+        is_past_start = self._knows_the_end and any(one.trained_on for one in learned)
+        self._start = [] if is_past_start else list(start_path(space, self.options, seed))  # takes seconds
         self._tour: list[int] = []
         self._since: list[NDArray[np.float64]] = []  # positions put out since the last training was handed out
         self._surrogate: Surrogate | None = None
-        self._trained_on = 0
+        self._trained_on = 0  # observations, of the newest training that was handed out
+        self._adopted_on = 0  # of the newest that was adopted
         self._number = 0
         self._seconds = 0.0  # of beam time for all that was put out
         self.surrogate_version = 0
+        for one in past:
+            self._relive(one)
+        if learned:  # the surrogate is built once, with all rows
+            self._use(Surrogate(self._unit, learned[-1].hyperparameters))
+            self.surrogate_version = learned[-1].version
 
     @property
     def observations(self) -> tuple[Observation, ...]:
@@ -113,7 +135,8 @@ class GaussianProcessAgent:
     def adopt(self, trained: Trained) -> None:
         """Believe, and go, by `trained` from now on; what came in and went out since it began is kept."""
         self._use(trained.surrogate)
-        if self.options.points is None and self.options.beam_time_s is None:
+        self._adopted_on = self._trained_on
+        if not self._knows_the_end:
             return
         self._start = []
         tour = trained.tour
@@ -121,6 +144,13 @@ class GaussianProcessAgent:
             tour = tour[without_nearest(self._space, self._positions[tour], np.array(self._since))]
             tour = tour[path_through(self._space, self._positions[tour], self._log.place(), kicks=0)]
         self._tour = tour.tolist()
+
+    def learned(self) -> Learned | None:
+        """What it goes by now besides what it was told; None before a surrogate was asked."""
+        if self._surrogate is None:
+            return None
+        believed = self._surrogate.hyperparameters
+        return Learned(self.surrogate_version, self._adopted_on, believed, tuple(self._tour))
 
     def posterior(self) -> Posterior:
         """The map as the agent believes it to be, at its candidates."""
@@ -139,9 +169,6 @@ class GaussianProcessAgent:
         return self._put_out(self._positions[best], float(surrogate.sigma[best]), self.surrogate_version, reason)
 
     def _put_out(self, position: NDArray[np.float64], sigma: float, version: int, reason: str) -> Suggestion:
-        place = self._log.place()
-        self._seconds += self._each + (0.0 if place is None else float(self._space.travel_s(place, position)))
-        self._since.append(position)
         out = Suggestion(
             id=self._new_id(),
             position=self._space.mapping(position),
@@ -151,10 +178,47 @@ class GaussianProcessAgent:
             pending=len(self._log.pending),
             acquisition=reason,
         )
-        self._log.put_out(out)
+        self._is_out(out, position)
         if self._surrogate is not None:
             self._condition(self._surrogate)
         return out
+
+    def _is_out(self, suggestion: Suggestion, position: NDArray[np.float64]) -> None:
+        place = self._log.place()
+        self._seconds += self._each + (0.0 if place is None else float(self._space.travel_s(place, position)))
+        self._since.append(position)
+        self._log.put_out(suggestion)
+
+    def _relive(self, one: Past) -> None:
+        if isinstance(one, Suggestion):
+            self._recall(one)
+        elif isinstance(one, Observation):
+            self._log.ingest([one])
+        elif isinstance(one, Abandoned):
+            self._log.abandon(one.suggestion_ids)
+        else:
+            self._relearn(one)
+
+    def _recall(self, suggestion: Suggestion) -> None:
+        taken_from = self._start if suggestion.acquisition == "start" else self._tour
+        if suggestion.acquisition in ("start", PLANNED) and taken_from:
+            taken_from.pop(0)
+        number = suggestion.id.removeprefix(f"{self._name}-")
+        if number.isascii() and number.isdigit():  # where a part of the past is lost, no id is given twice
+            self._number = max(self._number, int(number))
+        self._is_out(suggestion, self._space.array(suggestion.position))
+
+    def _relearn(self, learned: Learned) -> None:
+        if not all(0 <= number < len(self._positions) for number in learned.tour):
+            raise ValueError(f"a tour through candidates that are none of the {len(self._positions)} of this space")
+        self._tour = list(learned.tour)
+        self._trained_on = self._adopted_on = learned.trained_on
+        if self._knows_the_end and learned.trained_on:
+            self._start = []
+
+    @property
+    def _knows_the_end(self) -> bool:
+        return self.options.points is not None or self.options.beam_time_s is not None
 
     def _points_left(self) -> int:
         if self.options.points is not None:

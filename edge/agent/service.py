@@ -48,6 +48,15 @@ class Trainable(Protocol):
         ...
 
 
+@runtime_checkable
+class Keyed(Protocol):
+    """An agent that remembers what it suggested for which request."""
+
+    def suggest_for(self, key: str, n: int) -> list[Suggestion]:
+        """As `Agent.suggest`; the same again for the same key."""
+        ...
+
+
 class AgentService:
     """Runs `agent` until it is closed. Nobody else may touch the agent in between."""
 
@@ -83,14 +92,14 @@ class AgentService:
         return {"p50": float(p50), "p99": float(p99)}
 
     def request(self, key: str, n: int = 1) -> Future[list[Suggestion]]:
-        """`n` suggestions, given all that was ingested before. The same key gives the same future.
+        """`n` suggestions, given all that was ingested before. The same key gives the same future, unless that failed.
 
         The future cannot be cancelled: a plan that was paused asks again with the same key and loses nothing. It holds
         the agent's exception, or ServiceClosed. Raises RuntimeError after `close`.
         """
         with self._lock:
-            if key not in self._requests:
-                self._requests[key] = self._do(lambda: self._suggest(n))
+            if key not in self._requests or _failed(self._requests[key]):
+                self._requests[key] = self._do(lambda: self._suggest(key, n))
                 if len(self._requests) > MOST_KEYS:
                     self._requests.popitem(last=False)
             return self._requests[key]
@@ -144,9 +153,9 @@ class AgentService:
         job.add_done_callback(self._jobs.discard)
         job.add_done_callback(then)
 
-    def _suggest(self, n: int) -> list[Suggestion]:
+    def _suggest(self, key: str, n: int) -> list[Suggestion]:
         began = time.perf_counter()
-        found = self._agent.suggest(n)
+        found = self._agent.suggest_for(key, n) if isinstance(self._agent, Keyed) else self._agent.suggest(n)
         self._seconds.append(time.perf_counter() - began)
         return found
 
@@ -181,6 +190,10 @@ def _pass_on(done: Future[T], answer: Future[T]) -> None:
         answer.set_exception(error)
     else:
         answer.set_result(done.result())
+
+
+def _failed(future: Future[T]) -> bool:
+    return future.done() and future.exception() is not None
 
 
 def _report(what: str, done: Future[None]) -> None:

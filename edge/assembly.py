@@ -2,27 +2,31 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from edge import config as configuration
 from edge.conditioning.errors import ConditioningError
 from edge.conditioning.loading import load
 from edge.conditioning.selection import Selection
-from edge.inference.events import Plan, Served
-from edge.inference.options import ServerOptions
+from edge.http.access import access_for
+from edge.inference.events import Plan
 from edge.inference.repository import model_sha256, versions
 from edge.inference.shared_memory import Namespace, Region
 from edge.inference.supervisor import Supervisor
 from edge.metrics import serve_metrics
 from edge.models.registry import MODELS
 from edge.pipeline.arena import Arena
+from edge.pipeline.disks import DiskWatch
 from edge.pipeline.dispatch import RouteRunner, ServedModel
 from edge.pipeline.inlet import Inlet, Recorded
 from edge.pipeline.intake import Intake
 from edge.pipeline.loop import Events, Patience, ServingLoop
 from edge.pipeline.outputs import OutputBlocks, depends_on_frame, outputs_nbytes
+from edge.pipeline.outside import Listening, Outside
 from edge.pipeline.placing import Placement
 from edge.pipeline.preparing import Preparing
 from edge.pipeline.sinks import ResultSink
@@ -30,36 +34,54 @@ from edge.pipeline.totals import Totals
 from edge.positions import wiring as positioning
 from edge.recovery import recordings
 from edge.results.files import ResultFiles
+from edge.serverplan import itemsizes, served, server_options
 from edge.simplon.dropped import DroppedPoll
+from edge.supervision.notify import Notifier
 from streams import codecs
 from streams.ledger.book import SeriesBook
 from streams.ledger.shares import read_share
 from streams.routing import Route
-from streams.sockets import Context, Socket, SocketError, context, publish, router, source
+from streams.sockets import Context, Socket, context, publish, read_keys, router, source
 
 NANOSECOND = 1_000_000_000
+STARTING = {
+    "what": "data plane",
+    "why": "it is starting",
+    "remedy": "wait until the models have answered their canaries",
+}
 LINGER_MS = 2_000
 """How long the last results may take to leave at the end."""
 
 
 @contextmanager
 def data_plane(
-    config: configuration.Config, triton_url: str, recover: bool = False
+    config: configuration.Config, triton: str | Path = "", recover: bool = False, notifier: Notifier | None = None
 ) -> Iterator[tuple[ServingLoop, Events, dict[str, Any]]]:
     """Everything that `edge serve` runs, ready: the loop, its events, and the real addresses.
 
     Sources are connected last, when the server has passed its canaries: a detector sees no peer before.
 
-    With `recover` the sources first go through what the captures of an earlier process hold and it did not finish.
+    Args:
+        config: with its folders placed (`edge.config.placed`).
+        triton: address of a running server, or the file in which `edge triton` announces one; empty: one of our own.
+        recover: the sources first go through what the captures of an earlier process hold and it did not finish.
+        notifier: tells a supervisor what goes on.
 
     Raises:
         ConfigError: a file that the conditioning of a source names cannot be used.
+        KeysError: the keys cannot be used.
         SocketError, ServerError, SharedMemoryError, ResultFileError, RecordingError: it cannot run; the text says why.
     """
     totals, events = Totals(), Events()
     prepared = [_preparing(each) for each in config.source]
+    keys = read_keys(config.security.keys) if config.security.keys else None
+    loop: ServingLoop | None = None
+
+    def not_ready() -> list[Any]:
+        return [STARTING] if loop is None else [msgspec.to_builtins(problem) for problem in loop.problems]
+
     with ExitStack() as stack:
-        ctx = stack.enter_context(context())
+        ctx = stack.enter_context(context(keys=keys))
         stack.callback(events.wake_up.close)
         publisher, ask = publish(ctx), router(ctx)
         stack.callback(publisher.close, LINGER_MS)
@@ -67,21 +89,12 @@ def data_plane(
         recorded = stack.enter_context(recordings(config, recover))
         files = _files(config, events, recover, totals, stack)
         sink, addresses = _sink(publisher, ask, config, files)
-        metrics_host, metrics_port = configuration.host_and_port(config.metrics.address, "metrics.address")
-        try:
-            server, metrics_port = serve_metrics(totals, metrics_host, metrics_port)
-        except OSError as error:
-            raise SocketError(
-                f"cannot serve metrics on {config.metrics.address}: {error.strerror}; change metrics.address"
-            ) from error
-        stack.callback(server.server_close)
-        stack.callback(server.shutdown)
-        addresses["metrics"] = f"http://{metrics_host}:{metrics_port}/metrics"
+        metrics = stack.enter_context(_metrics(config, totals, not_ready))
+        addresses["metrics"] = f"{metrics}/metrics"
         namespace = stack.enter_context(Namespace())
         frames = [namespace.region(f"frames-{at}", each.memory_mib << 20) for at, each in enumerate(config.source)]
         runners, outputs = _runners(config, namespace)
-        regions = (*frames, *outputs)
-        stack.enter_context(Supervisor(_plan(config, triton_url, namespace, regions), events.put))
+        stack.enter_context(Supervisor(_plan(config, triton, namespace, (*frames, *outputs)), events.put))
         joining = positioning.joining(ctx, {each.name: each.positions for each in config.source}, totals, stack)
         intakes = [
             Intake(
@@ -95,12 +108,41 @@ def data_plane(
             )
             for each, region, found, preparing in zip(config.source, frames, recorded, prepared, strict=True)
         ]
-        patience = Patience(
-            grace_ns=int(config.series.grace_s * NANOSECOND),
-            idle_ns=int(config.series.idle_s * NANOSECOND),
-            drain_ns=int(config.series.drain_s * NANOSECOND),
-        )
-        yield ServingLoop(intakes, runners, sink, events, patience, totals, joining), events, addresses
+        outside = _outside(config, stack.enter_context(_disks(config)), notifier)
+        loop = ServingLoop(intakes, runners, sink, events, _patience(config), totals, joining, outside)
+        yield loop, events, addresses
+
+
+def _metrics(
+    config: configuration.Config, totals: Totals, not_ready: Callable[[], list[Any]]
+) -> AbstractContextManager[str]:
+    host, port = configuration.host_and_port(config.metrics.address, "metrics.address")
+    security = config.security
+    access = access_for(host, "metrics.address", security.keys, security.tls_certificate, security.tls_key)
+    return serve_metrics(totals, (host, port), access, not_ready)
+
+
+def _disks(config: configuration.Config) -> DiskWatch:
+    folders = {"recording": config.recording.folder, "results": config.results.folder}
+    return DiskWatch({what: Path(folder) for what, folder in folders.items() if folder})
+
+
+def _outside(config: configuration.Config, disks: DiskWatch, notifier: Notifier | None) -> Outside:
+    told = {} if notifier is None else {"beat": notifier.beat, "status": notifier.status}
+    return Outside(
+        listening={each.name: Listening(each.address, each.bind) for each in config.source},
+        required=config.results.required_subscribers,
+        disks=disks.problems,
+        **told,
+    )
+
+
+def _patience(config: configuration.Config) -> Patience:
+    return Patience(
+        grace_ns=int(config.series.grace_s * NANOSECOND),
+        idle_ns=int(config.series.idle_s * NANOSECOND),
+        drain_ns=int(config.series.drain_s * NANOSECOND),
+    )
 
 
 def _files(
@@ -162,27 +204,14 @@ def _preparing(source: configuration.Source) -> Preparing:
         raise configuration.ConfigError(f"source {source.name!r}: conditioning: {error}") from error
 
 
-def itemsizes(route: configuration.RouteConfig) -> tuple[int, ...]:
-    """Bytes a pixel that `route` takes."""
-    return tuple(sorted({bits // 8 for bits in route.pixel_bits}))
-
-
-def _plan(config: configuration.Config, triton_url: str, namespace: Namespace, regions: tuple[Region, ...]) -> Plan:
-    wanted: dict[str, set[int]] = {}
-    for route in config.route:
-        wanted.setdefault(route.model, set()).update(itemsizes(route))
-    served = tuple(Served(MODELS[name], tuple(sorted(sizes))) for name, sizes in wanted.items())
-    options: dict[str, Any] = {"ort_threads": config.server.onnxruntime_threads}
-    if config.server.python:
-        options["python"] = Path(config.server.python)
-    if config.server.log_dir:
-        options["log_dir"] = Path(config.server.log_dir)
+def _plan(config: configuration.Config, triton: str | Path, namespace: Namespace, regions: tuple[Region, ...]) -> Plan:
     return Plan(
-        models=served,
+        models=served(config),
         namespace=namespace,
         regions=regions,
-        url=triton_url or None,
-        server=ServerOptions(**options),
+        url=triton if isinstance(triton, str) and triton else None,
+        announced=triton if isinstance(triton, Path) else None,
+        server=server_options(config),
         transport=config.server.transport,
     )
 
@@ -197,7 +226,7 @@ def _poll(config: configuration.Source, events: Events, stack: ExitStack) -> Cal
 def _inlet(ctx: Context, config: configuration.Source, found: Recorded, totals: Totals) -> Inlet:
     socket = source(ctx, config.socket)
     if config.bind:
-        socket.bind(config.address)
+        socket.bind(config.address, plain=config.plain)
     else:
-        socket.connect(config.address)
+        socket.connect(config.address, plain=config.plain)
     return Inlet(config.name, socket, totals, found)

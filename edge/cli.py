@@ -5,12 +5,19 @@ from typing import Any
 
 import click
 
+from edge import logs
 from edge.commands.lazy import Entry, LazyCommands
 
 ENTRIES = {
+    "up": Entry("edge.commands.up:up", "Run everything that a configuration needs, and keep it running."),
+    "status": Entry("edge.commands.status:status", "Say what runs, since when, and what is wrong."),
+    "config": Entry("edge.commands.config:config", "Check a configuration; show it with all defaults."),
+    "keys": Entry("edge.commands.keys:keys", "Make the keys, certificates and tokens of those who may connect."),
     "serve": Entry("edge.commands.serve:serve", "Run the data plane: frames in, inference, results out."),
     "init": Entry("edge.commands.init:init", "Ask a detector what it is, and write a configuration for it."),
     "watch": Entry("edge.commands.watch:watch", "Run the data plane beside a detector and show what becomes of it."),
+    "triton": Entry("edge.commands.triton:triton", "Keep a Triton server ready for the models of the configuration."),
+    "agent": Entry("edge.commands.agent:agent", "Run the adaptive-sampling agent as a process of its own."),
     "tee": Entry("edge.commands.tee:tee", "Stand in front of a file writer and pass on a copy."),
     "simulate": Entry("edge.commands.simulate:simulate", "Run a simulated detector and beamline to play with."),
     "record": Entry("edge.commands.record:record", "Record the raw messages of a detector."),
@@ -31,13 +38,7 @@ ENTRIES = {
 @click.version_option(package_name="detector-edge")
 def edge(verbose: bool) -> None:
     """Streaming edge inference beside a detector."""
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)-7s %(message)s",
-        datefmt="%H:%M:%S",
-    )
-    for noisy in ("matplotlib", "h5py", "PIL", "asyncio", "bluesky", "httpx", "httpcore"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logs.start(logging.DEBUG if verbose else logging.INFO)
 
 
 def main(args: list[str] | None = None) -> Any:

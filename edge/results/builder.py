@@ -10,13 +10,23 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 2
 RETRY_S = 0.1
+FIRST_AGAIN_S, LONGEST_AGAIN_S = 5.0, 3600.0
+"""When a log is tried again of which no file could be built, a full disk as a rule: each time after twice as long."""
+MOST_AGAIN = 1000
 COMMAND = (sys.executable, "-P", "-m", "edge.results.worker")
+
+
+class _Again(NamedTuple):
+    at: float  # monotonic
+    wait_s: float
 
 
 class Builder:
@@ -26,6 +36,7 @@ class Builder:
         self._queue: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
         self._child: subprocess.Popen[str] | None = None
         self._closing = False
+        self._again: dict[Path, _Again] = {}
         self._thread = threading.Thread(target=self._run, name="result-builder", daemon=True)
 
     def start(self) -> None:
@@ -47,16 +58,34 @@ class Builder:
             self._thread.join(RETRY_S)
 
     def _run(self) -> None:
-        while (path := self._queue.get()) is not None:
-            answer = {"error": "edge serve ended before"} if self._closing else self._ask(path)
-            if "error" in answer:
-                log.error(
-                    "no result file of %s: %s. Its log stays: `edge results --build %s` builds the file",
-                    *(path.name, answer["error"], path),
-                )
-            else:
-                log.info("%s: %s, %s results", answer["file"], answer["verdict"], answer["stored"])
+        while True:
+            try:
+                path = self._queue.get(timeout=self._due_s())
+            except queue.Empty:
+                path = min(self._again, key=lambda each: self._again[each].at)
+            if path is None:
+                break
+            self._build(path)
         self._stop()
+
+    def _due_s(self) -> float | None:
+        """How long until a log is to be tried again; None: there is none."""
+        return max(0.0, min(each.at for each in self._again.values()) - time.monotonic()) if self._again else None
+
+    def _build(self, path: Path) -> None:
+        answer = {"error": "edge serve ended before"} if self._closing else self._ask(path)
+        before = self._again.pop(path, None)
+        if "error" not in answer:
+            log.info("%s: %s, %s results", answer["file"], answer["verdict"], answer["stored"])
+            return
+        if before is None:
+            log.error(
+                "no result file of %s: %s. Its log stays, and is tried again; by hand: `edge results --build %s`",
+                *(path.name, answer["error"], path),
+            )
+        if len(self._again) < MOST_AGAIN and path.exists():
+            wait_s = FIRST_AGAIN_S if before is None else min(2 * before.wait_s, LONGEST_AGAIN_S)
+            self._again[path] = _Again(time.monotonic() + wait_s, wait_s)
 
     def _ask(self, path: Path) -> dict[str, str]:
         """What the child answers; where it ended, over this log or before, a second one is asked."""

@@ -43,6 +43,8 @@ class LogFile:
                 self._write([log.MAGIC, *facts_record(facts)])
                 sync(path.parent)
         except BaseException:
+            if not resume:  # nothing is in it, and whoever tries again wants the name
+                path.unlink(missing_ok=True)
             os.close(self._fd)
             raise
 

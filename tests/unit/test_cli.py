@@ -1,3 +1,4 @@
+import os
 import re
 import subprocess
 import sys
@@ -50,7 +51,7 @@ def test_a_missing_extra_names_what_to_install():
 
 def test_a_missing_configuration_is_one_line():
     result = run("serve", "-c", "/nowhere/edge.toml")
-    assert result.exit_code == 1
+    assert result.exit_code == os.EX_CONFIG
     assert result.output.count("\n") == 1
     assert "/nowhere/edge.toml" in result.output
 

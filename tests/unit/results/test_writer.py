@@ -172,6 +172,25 @@ def test_a_full_disk_costs_the_results_of_that_moment(tmp_path, monkeypatch, cap
     assert survey(made.path).torn_bytes == survey(made.path).damaged_bytes == 0
 
 
+def test_a_log_that_found_no_room_at_all_leaves_its_name_free(tmp_path, monkeypatch):
+    real, now = os.writev, [0.0]
+    monkeypatch.setattr(writer.time, "monotonic", lambda: now[0])
+
+    def full(fd, buffers):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "writev", full)
+    made = begin(tmp_path)
+    assert not made.append(message(result(0)))
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(os, "writev", real)
+    now[0] += writer.RETRY_S
+    assert made.append(message(result(1)))
+    made.close()
+    assert [path.name for path in tmp_path.iterdir()] == [made.path.name]
+    assert not made.path.stem.endswith("-2")
+
+
 def test_a_folder_that_comes_back_gets_the_rest_of_the_series(tmp_path, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(writer.time, "monotonic", lambda: now[0])

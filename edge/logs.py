@@ -1,0 +1,25 @@
+"""One line an event, whatever somebody else's message says."""
+
+import logging
+
+FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
+CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+
+
+class OneLine(logging.Formatter):
+    """Escapes control characters: a name that came over the wire must not forge a line of the log or move the cursor
+    of the terminal that shows it. Tracebacks keep their lines.
+    """
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = record.message.translate(CONTROL).encode("utf-8", "backslashreplace").decode()
+        return super().formatMessage(record)
+
+
+def start(level: int) -> None:
+    """Log to standard error from `level` on."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLine(FORMAT, datefmt="%H:%M:%S"))
+    logging.basicConfig(level=level, handlers=[handler])
+    for noisy in ("matplotlib", "h5py", "PIL", "asyncio", "bluesky", "httpx", "httpcore"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ from streams import codecs
 from streams.ledger.book import SeriesBook
 from streams.ledger.shares import read_share
 from streams.routing import Route
-from streams.sockets import Context, Socket, context, publish, read_keys, router, source
+from streams.sockets import Context, Socket, SocketError, context, publish, read_keys, router, source
 
 NANOSECOND = 1_000_000_000
 STARTING = {
@@ -113,13 +113,17 @@ def data_plane(
         yield loop, events, addresses
 
 
-def _metrics(
-    config: configuration.Config, totals: Totals, not_ready: Callable[[], list[Any]]
-) -> AbstractContextManager[str]:
+@contextmanager
+def _metrics(config: configuration.Config, totals: Totals, not_ready: Callable[[], list[Any]]) -> Iterator[str]:
     host, port = configuration.host_and_port(config.metrics.address, "metrics.address")
     security = config.security
-    access = access_for(host, "metrics.address", security.keys, security.tls_certificate, security.tls_key)
-    return serve_metrics(totals, (host, port), access, not_ready)
+    with ExitStack() as stack:
+        try:
+            access = access_for(host, "metrics.address", security.keys, security.tls_certificate, security.tls_key)
+            address = stack.enter_context(serve_metrics(totals, (host, port), access, not_ready))
+        except SocketError as error:
+            raise SocketError(f"metrics: {error}") from error
+        yield address
 
 
 def _disks(config: configuration.Config) -> DiskWatch:
@@ -168,8 +172,8 @@ def _sink(
     origin = os.urandom(8).hex()
     routes = [route.name for route in config.route]
     replay_bytes = config.results.replay_mib << 20
-    keep = files.put if files else None
-    return ResultSink(publisher, ask, addresses["results"], origin, routes, replay_bytes, keep), addresses
+    keep, recall = (files.put, files.recall) if files else (None, None)
+    return ResultSink(publisher, ask, addresses["results"], origin, routes, replay_bytes, keep, recall), addresses
 
 
 def _runners(config: configuration.Config, namespace: Namespace) -> tuple[list[RouteRunner], list[Region]]:

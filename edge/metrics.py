@@ -38,6 +38,7 @@ class PipelineCollector(Collector):
             dict(t.outcomes),
         )
         yield _counter("edge_messages_recovered", "Messages taken from a capture", ("source",), dict(t.recovered))
+        yield _counter("edge_results_recalled", "Logged results published again", ("route",), dict(t.recalled))
         yield _counter("edge_messages_unrecorded", "Messages that are in no capture", ("source",), dict(t.not_recorded))
         yield _counter(
             "edge_images_copied", "Images copied once more, for a region or binning", ("source",), dict(t.images_copied)

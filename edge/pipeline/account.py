@@ -54,6 +54,12 @@ class RouteAccount:
         self.published += 1
         self.latency.add(latency_ns)
 
+    def recall(self) -> None:
+        """The result of an accepted frame was inferred by an earlier process, and handed to the subscribers again."""
+        self.in_flight -= 1
+        self.inferred += 1
+        self.published += 1
+
     def withhold(self, reason: str) -> None:
         """An accepted frame was inferred but its result could not be published."""
         self.in_flight -= 1

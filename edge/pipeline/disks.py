@@ -2,11 +2,14 @@
 
 import os
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
 LOOK_S = 1.0
+ANSWER_S = 3.0
+"""A disk that is silent for longer hangs: a network disk whose server is gone may do so for ever."""
 LOW_BYTES = 16 << 20
 """Space below which a disk counts as full: a large image and what comes with it."""
 
@@ -21,6 +24,7 @@ class DiskWatch:
     def __init__(self, folders: Mapping[str, Path]) -> None:
         self._folders = folders
         self._found: dict[str, str] = {}
+        self._asked: tuple[str, float] | None = None  # what is being looked at, since when on the monotonic clock
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="disk-watch", daemon=True)
 
@@ -34,12 +38,20 @@ class DiskWatch:
         self._stop.set()  # not joined: a disk that does not answer would hold the end up
 
     def problems(self) -> Mapping[str, str]:
-        """What was wrong at the last look, by what the folder is for."""
-        return self._found
+        """What was wrong at the last look, by what the folder is for; and what does not answer to be looked at."""
+        found, asked = self._found, self._asked
+        if asked is not None and time.monotonic() - asked[1] > ANSWER_S:
+            what = asked[0]
+            return {**found, what: f"the disk of {self._folders[what]} does not answer"}
+        return found
 
     def _run(self) -> None:
         while True:
-            found = {what: trouble(folder) for what, folder in self._folders.items()}
+            found = {}
+            for what, folder in self._folders.items():
+                self._asked = what, time.monotonic()
+                found[what] = trouble(folder)
+            self._asked = None
             self._found = {what: text for what, text in found.items() if text}
             if self._stop.wait(LOOK_S):
                 return

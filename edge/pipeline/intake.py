@@ -23,6 +23,12 @@ from streams.recording.segments import Place
 log = logging.getLogger(__name__)
 
 Opened = Callable[[SeriesRecord], None]
+Recalled = Callable[[SeriesRecord, RouteRunner, Frame], bool]
+"""Publishes the result that an earlier process logged of an image; False where it did not."""
+
+
+def _nothing_recalled(record: SeriesRecord, runner: RouteRunner, frame: Frame) -> bool:
+    return False
 
 
 class Intake:
@@ -68,11 +74,11 @@ class Intake:
         """Whether frames wait for a slot: then nothing more is taken from the socket, and the sender waits."""
         return bool(self._placement)
 
-    def take_next(self, opened: Opened, failed: Failed) -> bool:
+    def take_next(self, opened: Opened, failed: Failed, recalled: Recalled = _nothing_recalled) -> bool:
         """Enter the next message, where there is one."""
         received = self.inlet.receive()
         if isinstance(received, Received):
-            self.take(received, opened, failed)
+            self.take(received, opened, failed, recalled)
         elif received is not None:
             self._remember(received.facts)
         return received is not None
@@ -92,7 +98,7 @@ class Intake:
         if isinstance(uid, str) and isinstance(images, int) and (record := self.records.get(uid)) is not None:
             record.series.triggered(images)
 
-    def take(self, received: Received, opened: Opened, failed: Failed) -> None:
+    def take(self, received: Received, opened: Opened, failed: Failed, recalled: Recalled = _nothing_recalled) -> None:
         """Enter one message. Never raises for what a peer sent."""
         now_ns = time.monotonic_ns()
         self._totals.messages[self.name] += 1
@@ -129,7 +135,14 @@ class Intake:
             record = self.records[uid]
             if not record.settled:
                 for shot in self._placement.preparing.shots(frames, record.start):
-                    self._route(shot, record, received, now_ns, failed)
+                    wanted = self._wanted(shot, record, failed)
+                    if received.recovered:
+                        wanted = [runner for runner in wanted if not recalled(record, runner, shot.frame)]
+                    if wanted:
+                        waiting = Waiting(
+                            shot.frame, record, wanted, received.received_ns, now_ns, received.recovered, shot
+                        )
+                        self._placement.put(waiting)
 
     def place(self, failed: Failed) -> None:
         """Decompress waiting frames into slots for as long as there are free ones."""
@@ -211,7 +224,8 @@ class Intake:
         self._totals.arrivals[self.name, arrival] += 1
         return arrival is Arrival.NEW
 
-    def _route(self, shot: Shot, record: SeriesRecord, received: Received, now_ns: int, failed: Failed) -> None:
+    def _wanted(self, shot: Shot, record: SeriesRecord, failed: Failed) -> list[RouteRunner]:
+        """The routes that are to infer an image; it is entered into the accounts of all."""
         frame = shot.frame
         wanted = []
         for runner in self._runners:
@@ -228,5 +242,4 @@ class Intake:
                 wanted.append(runner)
             else:
                 failed(record, runner, *refusal)
-        if wanted:
-            self._placement.put(Waiting(frame, record, wanted, received.received_ns, now_ns, received.recovered, shot))
+        return wanted

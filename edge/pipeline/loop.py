@@ -115,7 +115,7 @@ class ServingLoop:
         while not self._events.stop_requested:
             for intake in self._intakes:
                 poller.watch(intake.inlet.socket, intake.inlet.keeping or not intake.blocked)
-            ready = poller.wait(0 if self._recovering() else TICK_NS // 1_000_000)
+            ready = poller.wait(self._idle_ms())
             if self._sink.publisher.zmq in ready:
                 self._sink.listen()
             if self._sink.ask.zmq in ready:
@@ -139,9 +139,9 @@ class ServingLoop:
     def _take_in(self, intake: Intake) -> None:
         until_ns = time.monotonic_ns() + TAKE_NS
         while time.monotonic_ns() < until_ns:
-            if intake.blocked:
+            if intake.blocked or self._publisher.pace.wait_ms(time.monotonic_ns()):
                 return
-            if not intake.take_next(self._publisher.opened, self._publisher.refused):
+            if not intake.take_next(self._publisher.opened, self._publisher.refused, self._publisher.recalled):
                 self._joining.quiet(intake.name)
                 return
             intake.place(self._publisher.refused)
@@ -149,6 +149,11 @@ class ServingLoop:
     def _take_positions(self) -> None:
         for stream in self._joining.streams:
             stream.receive()
+
+    def _idle_ms(self) -> int:
+        """How long to wait for something to happen."""
+        wait_ms = self._publisher.pace.wait_ms(time.monotonic_ns())
+        return wait_ms if wait_ms or self._recovering() else TICK_NS // 1_000_000
 
     def _recovering(self) -> bool:
         return any(intake.inlet.recovering and not intake.blocked for intake in self._intakes)

@@ -11,10 +11,14 @@ from edge.pipeline.control import Control
 from edge.pipeline.dispatch import RouteRunner
 from edge.pipeline.joined import reason_of
 from edge.pipeline.joining import Finished, Joining, Leaving
+from edge.pipeline.pace import Pace
 from edge.pipeline.record import SeriesRecord
 from edge.pipeline.sinks import ResultSink
 from edge.pipeline.totals import Totals
-from streams.codecs.results import Result, describe
+from edge.results.recall import Key
+from streams.codecs.results import Result, describe, stamped
+from streams.messages import Frame
+from streams.positions.headers import Known, Missing, Why
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +38,8 @@ class Publisher:
         self._joining = joining
         self._control = control
         self._totals = totals
+        self.pace = Pace()
+        """Of what is published again."""
 
     def opened(self, record: SeriesRecord) -> None:
         """A series was opened, or announced after its first images."""
@@ -82,6 +88,22 @@ class Publisher:
             if position is None and account.asked_for:
                 self._totals.positions_missing[finished.frame.record.series.source, reason_of(verdict)] += 1
             self._send(finished, position)
+
+    def recalled(self, record: SeriesRecord, runner: RouteRunner, frame: Frame) -> bool:
+        """Publish what an earlier process logged of this image, where it did; whether it had."""
+        route, series, positions = runner.route.name, record.series, record.positions[runner.route.name]
+        key = Key(series.source, series.uid, route, runner.model.sha256, frame.channel)
+        found = self._sink.recall.find(key, frame.image_id)
+        if found is None or (found[0].position is None and positions.asked_for):  # it may have one now
+            return False
+        result, arrays = found
+        positions.enter(Missing(Why.ABSENT) if result.position is None else Known(result.position))
+        self._sink.send(stamped(result, recovered=True), list(arrays.values()))
+        self.pace.spend(sum(array.nbytes for array in arrays.values()), time.monotonic_ns())
+        record.accounts[route].recall()
+        self._totals.recalled[route] += 1
+        self._totals.outcomes[route, "published", ""] += 1
+        return True
 
     def failed(self, runner: RouteRunner, frame: Pending, reason: str, detail: str) -> None:
         """Account for a frame that cannot be inferred."""

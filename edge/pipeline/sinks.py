@@ -10,6 +10,7 @@ import msgpack
 import numpy as np
 
 from edge.pipeline.presence import Presence
+from edge.results.recall import Recall
 from streams.codecs import handshake, results
 from streams.messages import CodecError, Part
 from streams.sockets import Socket
@@ -59,6 +60,7 @@ class ResultSink:
         routes: the names of all routes.
         replay_bytes: memory for each route's recent past.
         keep: where notices go beside the subscribers (result files); it must not block.
+        recall: finds results that an earlier process kept.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class ResultSink:
         routes: Sequence[str],
         replay_bytes: int,
         keep: Callable[[results.Notice, Sequence[Part]], None] | None = None,
+        recall: Recall | None = None,
     ) -> None:
         self.publisher, self.ask = publish, ask
         self.origin = origin
@@ -77,6 +80,7 @@ class ResultSink:
         self._publish = publish
         self._address = publish_address
         self._keep = keep
+        self.recall = Recall(()) if recall is None else recall
         self._seq = dict.fromkeys(routes, 0)
         self._replay = {route: ReplayBuffer(replay_bytes) for route in routes}
 

@@ -44,6 +44,7 @@ class Totals:
     series: Counter[tuple[str, str]] = field(default_factory=Counter)  # route, verdict
     not_logged: Counter[str] = field(default_factory=Counter)  # route; published results that are in no result file
     recovered: Counter[str] = field(default_factory=Counter)  # source; messages taken from a capture
+    recalled: Counter[str] = field(default_factory=Counter)  # route; logged results that were published again
     not_recorded: Counter[str] = field(default_factory=Counter)  # source; messages that are in no capture
     images_copied: dict[str, int] = field(default_factory=dict)  # source; once more, for a region or binning
     modules_missing: dict[str, int] = field(default_factory=dict)  # source; filled with flags

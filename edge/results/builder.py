@@ -21,6 +21,8 @@ RETRY_S = 0.1
 FIRST_AGAIN_S, LONGEST_AGAIN_S = 5.0, 3600.0
 """When a log is tried again of which no file could be built, a full disk as a rule: each time after twice as long."""
 MOST_AGAIN = 1000
+KILLED_S = 3.0
+"""How long the child may take to be gone when it was killed: the kernel may hold it for its input and output."""
 COMMAND = (sys.executable, "-P", "-m", "edge.results.worker")
 
 
@@ -51,11 +53,14 @@ class Builder:
         self._queue.put(None)
         self._thread.join(patience_s)
         self._closing = True
-        while self._thread.is_alive():
+        until = time.monotonic() + KILLED_S
+        while self._thread.is_alive() and time.monotonic() < until:
             child = self._child  # may only just have been started
             if child is not None:
                 child.kill()
             self._thread.join(RETRY_S)
+        if self._thread.is_alive():
+            log.error("the process that builds result files was killed and is still there: a disk does not answer")
 
     def _run(self) -> None:
         while True:

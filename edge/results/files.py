@@ -14,6 +14,7 @@ from types import TracebackType
 from edge.results.builder import Builder
 from edge.results.errors import ResultFileError
 from edge.results.names import check_raw_pattern, raw_target, series_stem
+from edge.results.recall import Recall
 from edge.results.writer import (
     FinishedSeries,
     LeftLogs,
@@ -91,6 +92,8 @@ class ResultFiles:
         self._writers: dict[_Key, SeriesWriter | FinishedSeries] = {}
         self._left: LeftLogs = {}
         self._logged, self._recovering = logged, recovering
+        self.recall = Recall(())
+        """What an earlier process logged; the caller's thread only."""
         self._complete: frozenset[str] = frozenset()  # stems of series whose files need nothing more
         self._builder = Builder()
         self._thread = threading.Thread(target=self._run, name="result-files", daemon=True)
@@ -99,6 +102,7 @@ class ResultFiles:
         self._left = left_logs(self._folder)
         if self._recovering:
             self._complete = complete_series(self._folder, self._left)
+            self.recall = Recall(path for paths in self._left.values() for path in paths)
         unbuilt = sum(not path.with_suffix(".h5").exists() for paths in self._left.values() for path in paths)
         self._builder.start()
         self._thread.start()
@@ -119,6 +123,7 @@ class ResultFiles:
         if self._thread.is_alive():
             self._give_up()
         self._builder.close(max(0.0, began + BUILD_PATIENCE_S - time.monotonic()))
+        self.recall.close()
 
     def put(self, notice: Notice, parts: Sequence[Part]) -> None:
         """Log a notice; `parts` are its encoded message and must not change any more.
@@ -130,6 +135,7 @@ class ResultFiles:
             return
         key = _key(notice)
         if isinstance(notice, SeriesEnded):
+            self.recall.forget(notice.source, notice.series_uid, notice.route)
             whole = key not in self._lacking
             self._lacking.discard(key)
             if key not in self._queued:  # nor is there a log

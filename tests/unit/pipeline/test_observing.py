@@ -148,6 +148,30 @@ def test_a_disk_is_full_missing_or_sound(tmp_path):
     assert trouble(tmp_path / "file" / "below") == f"{tmp_path / 'file' / 'below'} cannot be reached: Not a directory"
 
 
+class Clock:
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_a_disk_that_does_not_answer_is_said_for_as_long(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    watch, clock, said = DiskWatch({"recording": tmp_path, "results": tmp_path}), Clock(), []
+
+    def hangs(folder: Path) -> str:
+        said.append(dict(watch.problems()))
+        clock.now += 10
+        said.append(dict(watch.problems()))
+        return ""
+
+    monkeypatch.setattr("edge.pipeline.disks.time", clock)
+    monkeypatch.setattr("edge.pipeline.disks.trouble", hangs)
+    watch._stop.set()  # one look
+    watch._run()
+    text = f"the disk of {tmp_path} does not answer"
+    assert said == [{}, {"recording": text}, {}, {"results": text}] and watch.problems() == {}
+
+
 def test_a_watch_looks_at_every_folder(tmp_path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("edge.pipeline.disks.LOOK_S", 0.001)
     watch = DiskWatch({"results": tmp_path, "recording": tmp_path / "gone"})

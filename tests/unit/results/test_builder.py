@@ -1,6 +1,8 @@
 """Logs whose file cannot be built now are tried again, without anybody asking."""
 
 import logging
+import threading
+from pathlib import Path
 
 import pytest
 
@@ -61,3 +63,24 @@ def test_the_next_log_does_not_wait_for_one_that_failed(builder, tmp_path):
     build(builder, first, FULL)
     build(builder, second, BUILT)
     assert list(builder._again) == [first]
+
+
+def test_the_end_does_not_wait_for_a_child_that_the_kernel_holds(monkeypatch, caplog):
+    class Held:
+        kills = 0
+
+        def kill(self) -> None:
+            self.kills += 1
+
+    monkeypatch.setattr("edge.results.builder.KILLED_S", 0.02)
+    monkeypatch.setattr("edge.results.builder.RETRY_S", 0.001)
+    made, release = Builder(), threading.Event()
+    made._child = held = Held()  # pyright: ignore[reportAttributeAccessIssue]
+    monkeypatch.setattr(made, "_build", lambda path: release.wait())
+    made.start()
+    made.put(Path("s.log"))
+    made.close(0.0)
+    assert held.kills and "a disk does not answer" in caplog.text
+    monkeypatch.setattr(made, "_stop", lambda: None)
+    release.set()
+    made._thread.join(30)

@@ -66,10 +66,10 @@ class Subscriber:
         self._address = ask_address
         self._ask = dealer(ctx)
         self._peers = self._ask.peers
-        self._ask.connect(ask_address)
         self._ready: deque[tuple[results.Notice, dict[str, np.ndarray]]] = deque()
         self._seen: dict[tuple[str, str, str, str], IntervalSet] = {}
         try:
+            self._ask.connect(ask_address)
             welcome = self._hello(timeout_s)
             self.routes = _chosen(routes, welcome, ask_address)
             self._origin = welcome.origin
@@ -77,7 +77,7 @@ class Subscriber:
             self._results = self._subscribe(_reachable(welcome.publish, ask_address), timeout_s)
             if presence:  # only now: whoever is present misses nothing
                 self._results.zmq.subscribe(presence)
-        except (NoAnswer, ValueError):
+        except BaseException:
             self._ask.close()
             raise
 

@@ -7,6 +7,8 @@ from edge.commands.lazy import Entry, LazyCommands
 ENTRIES = {
     "faults": Entry("edge.commands.bench_faults:faults", "Every fault in every protocol: is the account true?"),
     "crash": Entry("edge.commands.bench_crash:crash", "What a killed data plane costs."),
+    "chaos": Entry("edge.commands.bench_chaos:chaos", "Rows of the failure table at random, while a detector sends."),
+    "hostile": Entry("edge.commands.bench_hostile:hostile", "Attacks on every port of a running system."),
     "fuzz": Entry("edge.commands.bench_fuzz:fuzz", "Hostile inputs for all that reads bytes of strangers.", "bench"),
     "pause": Entry("edge.commands.bench_pause:pause", "How soon a pause of a running adaptive map is honoured."),
 }

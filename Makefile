@@ -22,7 +22,7 @@ demo: $(VENV)/.server
 
 test: $(VENV)/.test .venv-numpy2/.base lint
 	$(BIN)/python -m pytest -n auto tests/unit
-	$(BIN)/python -m pytest tests/system
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/system
 	EDGE_SERVER_PYTHON=$(CURDIR)/$(BIN)/python .venv-numpy2/bin/python -m pytest -n auto tests/base tests/unit/streams \
 		tests/unit/pipeline tests/unit/agent tests/unit/experiment tests/unit/results tests/unit/simulate \
 		tests/unit/conditioning tests/unit/positions tests/unit/simplon tests/unit/steering tests/unit/http

@@ -131,6 +131,7 @@ class _Announcer:
         self._notifier = notifier
         self._due: Announcement | None = None
         self._done: Announcement | None = None
+        self._trouble = ""  # why the file could not be written, as it was told
 
     def take(self, event: Event) -> None:
         """The server is ready, or is no more."""
@@ -146,16 +147,18 @@ class _Announcer:
 
     def announced(self) -> bool:
         """Whether the file says that the server is ready; where it could not be written it is tried again here."""
-        if self._due is None or self._due == self._done:
+        if self._due is None or (self._due == self._done and self._place.exists()):  # else somebody removed it
             return self._done is not None
         try:
             announcement.write(self._place, self._due)
         except OSError as error:
             text = f"{self._place} cannot be written: {error.strerror}: nobody finds the server; it is tried again"
-            log.error("%s", text)
-            self._notifier.status(text)
+            if text != self._trouble:  # once: it is tried twice a second
+                self._trouble = text
+                log.error("%s", text)
+                self._notifier.status(text)
             return False
-        self._done = self._due
+        self._done, self._trouble = self._due, ""
         log.info("%s announces tritonserver %d at %s", self._place, self._due.pid, self._due.url)
         self._notifier.status(f"tritonserver {self._due.pid} at {self._due.url}, start {self._due.epoch}")
         return True

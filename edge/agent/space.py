@@ -23,7 +23,7 @@ class Axis:
     speed: float = 1.0  # units/s
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+        if not (math.isfinite(self.high - self.low) and self.low < self.high):  # of both limits, and of what is between
             raise ValueError(f"axis {self.name!r}: limits {self.low}..{self.high} must be finite and rise")
         if not (math.isfinite(self.speed) and self.speed > 0):
             raise ValueError(f"axis {self.name!r}: speed {self.speed} must be a positive number of units/s")

@@ -17,7 +17,11 @@ from edge.config.tables import Config
 @click.option("-c", "--config", "path", type=click.Path(path_type=Path), default="edge.toml", show_default=True)
 @click.option("--proposal", default="", metavar="NAME", help="In place of data.proposal.")
 @click.option(
-    "--date", "day", type=click.DateTime(["%Y-%m-%d"]), help="What {year} and {date} stand for.  [default: today]"
+    "--date",
+    "day",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="YYYY-MM-DD",
+    help="What {year} and {date} stand for.  [default: today]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with all problems.")
 def check(path: Path, proposal: str, day: datetime | None, as_json: bool) -> None:

@@ -67,4 +67,4 @@ def _tell(found: Detected, address: str, output: Path) -> None:
     click.echo(f"{found.description or 'detector'}: {width} x {height} pixels, {found.bits} bits, {found.protocol}")
     for text in warnings(found, address):
         click.echo(f"- {text}")
-    click.echo(f"wrote {output}; now: edge watch -c {output}")
+    click.echo(f"wrote {output}; now: edge watch -c {output}, or edge up -c {output}")

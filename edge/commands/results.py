@@ -61,11 +61,13 @@ def _show(summary: Summary, console: Console) -> None:
     facts.add_column(overflow="fold")
     for name, value in _facts(summary):
         facts.add_row(name, value if isinstance(value, Text) else Text(value))
-    console.print(Text(summary.file, style="bold"))
+    console.print(Text(summary.file, style="bold"), soft_wrap=True)
     console.print(facts)
     if not summary.datasets:
         return
-    table = Table("channel", "dataset", "shape", "dtype", "units", "least", "mean", "greatest")
+    table = Table(
+        "channel", "dataset", "shape", "dtype", "units", "least", "mean", "greatest", box=None, pad_edge=False
+    )
     table.columns[1].overflow = "fold"
     for one in summary.datasets:
         shape = "x".join(map(str, one.shape))

@@ -28,8 +28,9 @@ def stop_at_eof(stop: Callable[[], None]) -> None:
 
 
 def terminate() -> None:
-    """Ask this process to stop as `kill` does."""
-    os.kill(os.getpid(), signal.SIGTERM)
+    """Ask this process to stop as `kill` does. Nothing where it was asked already: a second signal ends it at once."""
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def stop_on_signals(stop: Callable[[], None]) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 import msgspec
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from edge import config as configuration
@@ -22,6 +21,8 @@ from streams.subscriber import NoAnswer
 
 ANSWER_S = 2.0
 COLOURS = {"ready": "green", "waiting": "yellow", "starting": "yellow"}
+COLUMNS = ("service", "state", "since", "pid", "restarts")
+INDENT = 2
 
 
 @click.command()
@@ -48,11 +49,11 @@ def status(path: Path, as_json: bool) -> None:
         sys.exit(os.EX_CONFIG)
     folder = runfolder.run_folder(config.up.folder)
     up = _known(folder)
-    found = overview(up, _ask(_address(config, up), config.security.keys), str(folder))
+    found = overview(up, _ask(_address(config, up), config.security.keys), str(folder), str(path))
     if as_json:
         click.echo(msgspec.json.encode({**msgspec.to_builtins(found), "exit_code": found.exit_code}))
     else:
-        _show(found, Console(highlight=False))
+        show(found, Console(highlight=False))
     sys.exit(found.exit_code)
 
 
@@ -82,48 +83,49 @@ def _ask(address: str, keys: str) -> Readiness | str:
         return str(error)
 
 
-def _show(found: Overview, console: Console) -> None:
+def show(found: Overview, console: Console) -> None:
+    """For people: wrapped at words on a terminal, one line for each thing elsewhere."""
     if found.up is not None:
         up = found.up
         proposal = f", proposal {up.proposal}" if up.proposal else ""
         what = "stopping" if up.stopping else "running"
-        console.print(Text(f"edge up (pid {up.pid}) with {up.config}{proposal}: {what}, since {_when(up.since)}"))
-        console.print(_services(up))
-        for each in up.services:
-            if each.status:
-                console.print(Text(f"{each.name} says: {each.status}"))
+        _say(console, f"edge up (pid {up.pid}) with {up.config}{proposal}: {what}, since {_when(up.since)}")
+        _services(up, console)
     if (plane := found.data_plane) is not None:
-        console.print(Text(f"data plane {plane.version}, since {_when(plane.started_ns / 1e9)}"))
-        console.print(_plane(plane))
+        _say(console, f"data plane {plane.version}, since {_when(plane.started_ns / 1e9)}")
+        for name, text in _plane(plane).items():
+            _say(console, Text.assemble((f"{name:<14}", "bold"), text or "-"), INDENT)
     for problem in found.problems:
-        console.print(Text.assemble((f"{problem.what}: ", "bold red"), problem.why))
-        console.print(Text(f"  -> {problem.remedy}"))
+        _say(console, Text.assemble((f"{problem.what}: ", "bold red"), problem.why))
+        _say(console, f"-> {problem.remedy}", INDENT)
     if not found.problems:
-        console.print(Text("all is well", style="green"))
+        _say(console, Text("all is well", style="green"))
 
 
-def _services(up: UpState) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("service", "state", "since", "pid", "restarts"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("last end", overflow="fold")
-    for each in up.services:
-        table.add_row(
-            each.name,
-            Text(each.state, style=COLOURS.get(each.state, "red")),
-            _when(each.since),
-            str(each.pid or "-"),
-            str(each.restarts),
-            Text(each.last_end or "-"),
-        )
-    return table
+def _say(console: Console, text: str | Text, indent: int = 0) -> None:
+    text = Text(text) if isinstance(text, str) else text
+    lines = text.wrap(console, max(20, console.width - indent)) if console.is_terminal else [text]
+    for line in lines:
+        line.rstrip()
+        console.print(Text(" " * indent).append_text(line), soft_wrap=True)
 
 
-def _plane(plane: Readiness) -> Table:
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    rows = {
+def _services(up: UpState, console: Console) -> None:
+    """A row for each service, and below it what it says itself and how it ended last."""
+    rows = [COLUMNS, *((s.name, s.state, _when(s.since), str(s.pid or "-"), str(s.restarts)) for s in up.services)]
+    widths = [max(map(len, column)) + 2 for column in zip(*rows, strict=True)]
+    padded = [[f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)] for row in rows]
+    _say(console, Text("".join(padded[0]), style="bold"), INDENT)
+    for (name, state, *rest), each in zip(padded[1:], up.services, strict=True):
+        _say(console, Text.assemble(name, (state, COLOURS.get(each.state, "red")), *rest), INDENT)
+        if each.status:
+            _say(console, f"says: {each.status}", INDENT + widths[0])
+        if each.last_end:
+            _say(console, f"last end: {each.last_end}", INDENT + widths[0])
+
+
+def _plane(plane: Readiness) -> dict[str, str]:
+    return {
         "sources": ", ".join(f"{name}: {peers} connected" for name, peers in plane.sources.items()),
         "models": ", ".join(f"{name}: {'ready' if good else 'not ready'}" for name, good in plane.models.items()),
         "subscribers": ", ".join(plane.subscribers),
@@ -132,9 +134,6 @@ def _plane(plane: Readiness) -> Table:
         "recording": plane.recording,
         "result files": plane.results,
     }
-    for name, text in rows.items():
-        table.add_row(name, Text(text or "-"))
-    return table
 
 
 def _when(wall_s: float) -> str:

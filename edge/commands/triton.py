@@ -3,6 +3,7 @@
 import fcntl
 import json
 import logging
+import os
 import queue
 import signal
 import time
@@ -147,7 +148,7 @@ class _Announcer:
 
     def announced(self) -> bool:
         """Whether the file says that the server is ready; where it could not be written it is tried again here."""
-        if self._due is None or (self._due == self._done and self._place.exists()):  # else somebody removed it
+        if self._due is None or (self._due == self._done and os.path.exists(self._place)):  # else somebody removed it
             return self._done is not None
         try:
             announcement.write(self._place, self._due)

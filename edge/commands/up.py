@@ -52,7 +52,7 @@ def up(path: Path, proposal: str, as_json: bool, stop_at_eof: bool) -> None:
     folder = runfolder.run_folder(config.up.folder)
     voice = Voice(sys.stdout.fileno(), as_json)
     running = services(Wanted(config, path.absolute(), folder, today, proposal))
-    record = Record(folder, str(path.absolute()), proposal)
+    record = Record(folder, str(path.absolute()), config.data.proposal)
     try:
         code, reason = supervise(running, folder, voice, record, sys.stdin.fileno() if stop_at_eof else None)
     except runfolder.HeldError as error:

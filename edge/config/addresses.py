@@ -1,9 +1,13 @@
 """Addresses in settings and options: what can be used, and what needs protection. Pure."""
 
+import re
 from urllib.parse import urlsplit
 
 from edge.config.problems import ConfigError
 from streams.sockets import beyond_loopback
+
+NUMBER = re.compile(r"[0-9]{1,5}")
+"""Of a port. Python refuses to read numbers of thousands of digits."""
 
 
 def zmq_fault(address: str) -> str:
@@ -12,8 +16,10 @@ def zmq_fault(address: str) -> str:
     if scheme != "tcp":
         return "is no address; write tcp://HOST:PORT"
     host, _, port = rest.rpartition(":")
-    if not host or not (port == "*" or (port.isascii() and port.isdigit() and 0 < int(port) < 65536)):
+    if not host or not (port == "*" or (NUMBER.fullmatch(port) and 0 < int(port) < 65536)):
         return "has no valid port; write tcp://HOST:PORT with a port up to 65535"
+    if not (address.isascii() and address.isprintable()) or " " in address:
+        return "holds blanks, control characters or letters beyond ASCII; write tcp://HOST:PORT"
     return ""
 
 

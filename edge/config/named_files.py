@@ -6,9 +6,12 @@ from pathlib import Path
 
 from edge.conditioning.files import split
 from edge.conditioning.settings import HEADER
+from edge.config.addresses import split_host
 from edge.config.problems import Problem
 from edge.config.tables import Config, Source
+from edge.http.access import access_for
 from edge.positions.settings import varying_part
+from streams.sockets import SocketError
 from streams.sockets.keys import KeysError, read_keys
 
 CONDITIONING = ("mask", "flatfield", "pedestal", "gain", "geometry")
@@ -28,6 +31,8 @@ def absent(config: Config) -> Iterator[Problem]:
             yield Problem(("security", "keys"), str(error))
     for name in ("tls_certificate", "tls_key"):
         yield from _file(getattr(config.security, name), ("security", name), "`edge keys tls` makes both")
+    if config.security.keys:  # without, `edge.config.policy` has refused the address
+        yield from _of_metrics(config)
     for table in ("results", "recording", "agent"):
         yield from _folder(getattr(config, table).folder, table)
 
@@ -45,6 +50,16 @@ def _of_source(source: Source, at: int) -> Iterator[Problem]:
         folder = folder if varying_part(positions.file) else folder.parent
         if not folder.is_dir():
             yield Problem(("source", at, "positions", "file"), f"there is no folder {folder}; make it, or change this")
+
+
+def _of_metrics(config: Config) -> Iterator[Problem]:
+    """Beyond this machine: certificate, its key and a token."""
+    host, _ = split_host(config.metrics.address) or ("127.0.0.1", 0)
+    security = config.security
+    try:
+        access_for(host, "", security.keys, security.tls_certificate, security.tls_key)
+    except SocketError as error:
+        yield Problem(("metrics", "address"), str(error).removeprefix(": "))
 
 
 def _file(name: str, steps: tuple[str | int, ...], remedy: str) -> Iterator[Problem]:

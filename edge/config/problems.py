@@ -75,8 +75,8 @@ def as_toml(value: Any) -> str:
     if isinstance(value, dict):
         inner = ", ".join(f"{key_as_toml(key)} = {as_toml(one)}" for key, one in value.items())
         return f"{{ {inner} }}" if inner else "{}"
-    if isinstance(value, int) and abs(value) >= 1 << 64:
-        return f"{value:#x}"  # Python writes no decimal number of thousands of digits
+    if isinstance(value, int) and value >= 1 << 64:
+        return f"{value:#x}"  # Python writes no decimal number of thousands of digits, nor does it read one below 0
     return str(value)  # numbers and dates
 
 

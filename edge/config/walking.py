@@ -60,6 +60,8 @@ def _value(value: Any, kind: Any, steps: Steps, remedy: str) -> Iterator[Problem
             yield from _value(item, inner[1], (*steps, key), remedy)
     elif not _fits(value, kind):
         yield Problem(steps, f"must be {words(inspect.type_info(kind))}{_near(value, kind)}{remedy}")
+    elif isinstance(value, str) and "\0" in value:  # no path, address or name goes beyond it
+        yield Problem(steps, "holds a NUL character; leave it out")
 
 
 def _is_table(kind: Any) -> bool:

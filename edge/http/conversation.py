@@ -101,6 +101,12 @@ class Conversation:
         self._head, self._body = head, bytearray()
         if head.method == b"CONNECT":  # what followed would be no HTTP
             raise Malformed(HTTPStatus.NOT_IMPLEMENTED, "CONNECT: this is no proxy")
+        names = [name for name, _ in head.headers]
+        if b"transfer-encoding" in names and b"content-length" in names:
+            # RFC 9112, section 6.1: a proxy before us may have gone by the other one, and see other requests than we
+            raise Malformed(HTTPStatus.BAD_REQUEST, "both Transfer-Encoding and Content-Length")
+        if names.count(b"authorization") > 1:
+            raise Malformed(HTTPStatus.BAD_REQUEST, "several Authorization headers")
         length = next((value for name, value in head.headers if name == b"content-length"), b"0")
         if int(length) > self._limits.body_bytes:  # of 20 digits at most: h11 takes no more
             raise self._too_large()

@@ -1,6 +1,7 @@
 """TLS of a server, from the standard library: 1.2 or newer, with the ciphers that Python takes for safe."""
 
 import ssl
+import stat
 from pathlib import Path
 
 from streams.sockets import SocketError
@@ -10,8 +11,10 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     """What connections are wrapped with.
 
     Raises:
-        SocketError: the files cannot be read, or do not belong together.
+        SocketError: the files cannot be read, do not belong together, or the key is everybody's to read.
     """
+    if _mode(key) & stat.S_IRWXO:
+        raise SocketError(f"{key} is open to everybody on this machine; `chmod o= {key}`, and make a new pair")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION  # which costs the server more than the client
@@ -26,6 +29,14 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     except (OSError, ValueError) as error:
         raise SocketError(f"cannot use {certificate} and {key}: {error}") from error
     return context
+
+
+def _mode(key: Path) -> int:
+    """0 where it is not there: loading it says so."""
+    try:
+        return key.stat().st_mode
+    except OSError:
+        return 0
 
 
 def _refuse_to_ask() -> str:

@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 FILE = "tokens.json"
 MAX_BYTES = 512 * MAX_TOKENS
+OTHERS_WRITE = 0o022
 
 
 class TokenFile:
@@ -30,7 +31,7 @@ class TokenFile:
         """From any thread. A file that cannot be read lets nobody in, and that is logged once."""
         try:
             status = self._path.stat()
-            seen = (status.st_mtime_ns, status.st_ino, status.st_size)
+            seen = (status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size)  # ctime: of `chmod`, too
         except OSError:
             seen = ()
         if seen != self._seen:
@@ -47,15 +48,18 @@ def read_tokens(path: Path) -> tuple[Token, ...]:
     """All tokens of the file.
 
     Raises:
-        TokenError: it cannot be read, or is no such file.
+        TokenError: it cannot be read, is no such file, or others may write it.
     """
     try:
         with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise TokenError(
             f"cannot read {path}: {error.strerror}; `edge keys token NAME` makes the first token"
         ) from error
+    if mode & OTHERS_WRITE:
+        raise TokenError(f"{path} can be written by others, who could let themselves in; `chmod 600 {path}`")
     try:
         if len(content) > MAX_BYTES:
             raise ValueError(f"it has more than {MAX_BYTES} bytes")

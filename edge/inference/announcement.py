@@ -4,6 +4,7 @@ It is there only while that server is ready; it is replaced, never written in pl
 """
 
 import contextlib
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -45,10 +46,12 @@ def write(path: Path, announcement: Announcement) -> None:
 def read(path: Path) -> Announcement | None:
     """What `path` announces; None where it is not there or is no announcement.
 
-    Raises OSError where it is there and cannot be read: another user's.
+    Raises OSError where it is there and cannot be read, or is another user's, who would get our frames.
     """
     try:
         with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_uid not in (0, os.geteuid()):
+                raise PermissionError(errno.EPERM, "it is another user's", str(path))
             return msgspec.json.decode(file.read(LARGEST), type=Announcement)
     except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
         return None

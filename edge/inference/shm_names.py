@@ -60,15 +60,15 @@ def stale_prefixes(folder: Path = SHM_FOLDER) -> list[str]:
 
 
 def is_owned(prefix: str, folder: Path = SHM_FOLDER) -> bool:
-    """Whether somebody still holds `prefix`. A lock file of another user counts as held."""
+    """Whether somebody still holds `prefix`. A lock file of another user counts as held, even where we may open it."""
     try:
-        fd = os.open(lock_path(prefix, folder), os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(lock_path(prefix, folder), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return False
-    except PermissionError:
+    except OSError:  # another user's, or no file at all
         return True
     try:
-        return not _try_lock(fd)
+        return os.fstat(fd).st_uid != os.geteuid() or not _try_lock(fd)
     finally:
         os.close(fd)
 
@@ -99,8 +99,9 @@ def _sweep_one(prefix: str, folder: Path) -> None:
         return
     try:
         if _try_lock(fd) and _is_same_file(fd, path):
-            remove_entries(prefix, folder)
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # somebody else put an entry of theirs there: it stays
+                remove_entries(prefix, folder)
+                path.unlink(missing_ok=True)
     finally:
         os.close(fd)
 

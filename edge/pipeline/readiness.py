@@ -113,7 +113,8 @@ def _connection(name: str, source: SourceFacts) -> Iterator[Problem]:
         yield Problem(
             "connection",
             f"source {name!r} is not connected to its detector{at}",
-            "look whether the detector is on, its stream enabled, and this its address (`address` in edge.toml)",
+            "look whether the detector is on, its stream enabled, and this its address (`address` in edge.toml); with "
+            "security.keys a sender that cannot encrypt needs plain = true",
         )
     elif not source.settled:
         why = f"source {name!r} was connected to its detector just now"

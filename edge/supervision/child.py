@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -48,7 +47,6 @@ class Child:
         self.service = service
         self.pid = self._process.pid
         self.began = began(self.pid) or 0
-        self.started_at = time.time()
         self.facts: dict[str, Any] = {}
         self._said = b""
 

@@ -71,6 +71,12 @@ class Group:
                 orders.append((name, life.take(Event.NEEDS_MET, now)))
         return [(name, order) for name, order in orders if order is not None]
 
+    def put_off(self, seconds: float) -> None:
+        """So long the supervisor itself did not run, and neither may its services have: nobody is late by that."""
+        for life in self.lives.values():
+            if life.deadline is not None and life.state in WITH_PROCESS:
+                life.deadline += seconds
+
     def said(self, name: str, event: Event, now: float) -> None:
         """A word of its process: SAID_READY, BEAT or SAID_STOPPING."""
         self.lives[name].take(event, now)

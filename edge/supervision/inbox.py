@@ -1,11 +1,14 @@
 """The receiving end of systemd's notify protocol (`sd_notify(3)`): who said what."""
 
+import os
 import shutil
 import socket
 import struct
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from edge.supervision.logfile import printable
 
 MAX_DATAGRAM = 4096
 MAX_PATH = 107
@@ -26,11 +29,19 @@ class Inbox:
         if len(bytes(folder / "notify")) > MAX_PATH:
             folder = self._own = Path(tempfile.mkdtemp(prefix="edge-up-"))
         self.address = folder / "notify"
-        self.address.unlink(missing_ok=True)
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self._socket.bind(str(self.address))
-        self.address.chmod(0o600)
+        self._socket = _bound(self.address)
+
+    @property
+    def reachable(self) -> bool:
+        """Whether it still is where it was made: somebody may have removed the folder."""
+        return os.path.exists(self.address)  # False, too, where it cannot be looked for
+
+    def renew(self) -> None:
+        """Be there again. Raises OSError where that cannot be."""
+        self.address.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made = _bound(self.address)
+        self._socket.close()
+        self._socket = made
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -54,7 +65,20 @@ class Inbox:
             shutil.rmtree(self._own, ignore_errors=True)
 
 
+def _bound(address: Path) -> socket.socket:
+    address.unlink(missing_ok=True)
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        made.bind(str(address))
+        address.chmod(0o600)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
 def words(data: bytes) -> dict[str, str]:
-    """`NAME=value` lines of a datagram; everything else in it is ignored."""
+    """`NAME=value` lines of a datagram, printable; everything else in it is ignored."""
     lines = data.decode(errors="replace").split("\n")
-    return {name: value for name, equals, value in (line.partition("=") for line in lines) if equals}
+    return {name: printable(value) for name, equals, value in (line.partition("=") for line in lines) if equals}

@@ -64,8 +64,9 @@ class LogFile:
         """
         with suppress(OSError):  # no room for the old one: the bound holds nevertheless
             shutil.copyfile(self.path, self.path.with_name(f"{self.path.name}.1"))
-        os.truncate(self.path, 0)
-        self._at = 0
+        with suppress(OSError):  # somebody removed it just now, or it cannot be written: the next turn tries again
+            os.truncate(self.path, 0)
+            self._at = 0
 
 
 def printable(text: str) -> str:

@@ -79,7 +79,7 @@ TABLE: dict[tuple[State, Event], tuple[State, Order | None]] = {
     (State.STOPPING, Event.BROKEN): (State.FAILED, None),
     (State.STOPPING, Event.LATE): (State.STOPPING, Order.KILL),
     (State.STOPPING, Event.GIVEN_UP): (State.FAILED, None),
-    (State.STOPPING, Event.STOP): (State.STOPPING, Order.TERMINATE),
+    (State.STOPPING, Event.STOP): (State.STOPPING, None),  # it does: a second signal would cut that short
     (State.STOPPING, Event.STOP_NOW): (State.STOPPING, Order.KILL),
     (State.BACKING_OFF, Event.LATE): (State.WAITING, None),
     (State.BACKING_OFF, Event.STOP): (State.STOPPED, None),
@@ -140,7 +140,7 @@ class Life:
     backoff: Backoff = Backoff()
     state: State = State.WAITING
     deadline: float | None = None
-    reason: str = "waits for what it needs"
+    reason: str = ""
     """Why it is in this state, in words."""
     wanted: bool = True
     ever_ready: bool = False
@@ -150,10 +150,17 @@ class Life:
     last_end: str = ""
     _ready_at: float | None = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        self.reason = self.reason or self._waits
+
     @property
     def restarts(self) -> int:
         """Starts after the first."""
         return max(0, self.starts - 1)
+
+    @property
+    def _waits(self) -> str:
+        return f"waits for {' and '.join(self.service.needs) or 'its turn'}"
 
     def take(self, event: Event, now: float, reason: str = "") -> Order | None:
         """Enter what happened; returns what has to be done to the process."""
@@ -214,7 +221,7 @@ class Life:
             self.deadline = now + delay_s
             return f"{reason}; restart in {delay_s:.1f} s"
         self.deadline = None
-        return reason or ("waits for what it needs" if self.state is State.WAITING else "stopped")
+        return reason or (self._waits if self.state is State.WAITING else "stopped")
 
     def _watchdog(self, now: float) -> float | None:
         return now + self.service.watchdog_s if self.service.watchdog_s else None

@@ -29,21 +29,28 @@ class Overview(msgspec.Struct, frozen=True):
         return EXIT_WRONG if self.problems else EXIT_WELL
 
 
-def overview(up: UpState | None, answer: Readiness | str, folder: str) -> Overview:
+def overview(up: UpState | None, answer: Readiness | str, folder: str, config: str) -> Overview:
     """Put together what was found.
 
     Args:
         up: what the `edge up` that holds the run folder knows.
         answer: the data plane's, or why there is none.
         folder: the run folder.
+        config: the configuration file.
     """
     problems = [*_of_services(up.services if up else ())]
+    if up is not None and up.stopping:
+        problems = [
+            Problem("edge up", "is stopping", f"wait until it has ended; then, where wanted: edge up -c {config}")
+        ]
     readiness = answer if isinstance(answer, Readiness) else None
     if readiness is not None:
         problems.extend(readiness.problems)
     elif up is None:
-        problems.append(Problem("edge", f"no `edge up` has the folder {folder}, and {answer}", "edge up -c FILE"))
-    elif not any(each.name == "serve" and each.state != State.READY for each in up.services):
+        problems.append(
+            Problem("edge", f"no `edge up` has the folder {folder}, and {answer}", f"start it: edge up -c {config}")
+        )
+    elif not up.stopping and not any(each.name == "serve" and each.state != State.READY for each in up.services):
         problems.append(Problem("serve", str(answer), "see its log; restart it if this stays"))
     return Overview(up, readiness, tuple(problems))
 
@@ -54,7 +61,8 @@ def _of_services(services: Sequence[ServiceState]) -> list[Problem]:
 
 def _why(service: ServiceState) -> str:
     says = f" ({service.status})" if service.status else ""
-    return f"{service.state}: {service.reason}{says}"
+    told = service.reason if service.reason.startswith(service.state) else f"{service.state}: {service.reason}"
+    return f"{told}{says}"
 
 
 def _remedy(service: ServiceState) -> str:

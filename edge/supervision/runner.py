@@ -23,6 +23,8 @@ from edge.supervision.voice import Voice
 
 TURN_S = 0.25
 """How long a line in a log may wait until it is told."""
+HELD_UP_S = 1.0
+"""A turn that takes so much longer shows that this process was stopped or had no processor, and others perhaps too."""
 TOLD_LINES = 20
 """Log lines of one service that are told in one turn; the log has the rest."""
 ORPHANS_S = 15.0
@@ -76,6 +78,7 @@ class Runner:
         self._children: dict[str, Child] = {}
         self._announced: dict[str, Any] | None = None
         self._killed = False
+        self._removed = False  # the folder, and it could not be made anew
         self._notifier = Notifier()  # `edge up` may be a service of systemd
 
     def run(self) -> tuple[int, str]:
@@ -90,7 +93,9 @@ class Runner:
             while not self._group.over:
                 self._obey(self._group.advance(heard), inbox)
                 self._tell()
-                heard = self._turn(inbox, signals)
+                before, heard = heard, self._turn(inbox, signals)
+                if (held_up_s := heard - before - TURN_S) > HELD_UP_S:
+                    self._group.put_off(held_up_s)
                 self._tell()  # before anything follows from it
             self._killed |= end_orphans(ORPHANS_S, lambda: any(number in ASKING for number in signals.read()))
         if self._group.failure:
@@ -114,6 +119,8 @@ class Runner:
         found = poll.poll(1000 * (TURN_S if deadline is None else min(TURN_S, max(0.0, deadline - time.monotonic()))))
         heard = time.monotonic()
         self._hear(inbox)
+        if not inbox.reachable:
+            self._be_reachable(inbox)
         self._reap()
         self._heed(signals, inbox)
         if self._parent in dict(found) and self._parent is not None and not os.read(self._parent, 4096):
@@ -139,6 +146,26 @@ class Runner:
                 if words.get(word) == "1":
                     self._group.said(name, event, time.monotonic())
 
+    def _be_reachable(self, inbox: Inbox) -> None:
+        """Somebody removed the run folder (a login session that ends does): nobody is killed for being unheard."""
+        for name in self._group.running():
+            self._group.said(name, Event.BEAT, time.monotonic())
+        try:
+            inbox.renew()
+        except OSError as error:
+            if not self._removed:
+                self._removed = True
+                self._voice.note(
+                    f"somebody removed {self._folder}, and it cannot be made anew ({error.strerror}): what runs goes "
+                    "on, but nothing can be started; set up.folder to one that stays, and start `edge up` again"
+                )
+            return
+        self._removed = False
+        self._voice.note(
+            f"somebody removed {inbox.address}: it was made anew; start `edge up` again when there is time, `edge "
+            "status` may not find this one"
+        )
+
     def _reap(self) -> None:
         """Enter every child that has ended; processes that services left behind are children, too."""
         names = {child.pid: name for name, child in self._children.items()}
@@ -150,6 +177,7 @@ class Runner:
             code = self._children[name].reap()
             self._pass_on(name)
             del self._children[name]
+            self._record.status.pop(name, None)  # nobody is there to say it
             self._group.ended(name, code, time.monotonic(), self._logs[name].last_words if code > 0 else "")
 
     def _heed(self, signals: Signals, inbox: Inbox) -> None:

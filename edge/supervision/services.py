@@ -9,6 +9,9 @@ from pathlib import Path
 from edge.config import Config
 from edge.supervision.machine import Service
 
+WRITTEN_S = 30.0
+"""How long the data plane may take, when nothing is in flight any more, to bring all to the disk and to subscribers."""
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -74,7 +77,7 @@ ENTRIES = (
         lambda config: True,
         _serve_options,
         needs=("triton",),
-        patience_s=lambda config: config.series.drain_s + 10.0,
+        patience_s=lambda config: config.series.drain_s + WRITTEN_S,
     ),
     Entry(
         "agent",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import select
 import time
 from collections import deque
@@ -10,6 +11,8 @@ from typing import Any
 
 KEPT = 1_000
 """Lines kept for a terminal that does not take them now; older ones are gone."""
+LOGGED_AT = re.compile(r"^\d\d:\d\d:\d\d ")
+"""The time that a log line begins with: what is told has one of its own."""
 MAX_LINE_BYTES = select.PIPE_BUF
 """So much a pipe takes at once when `poll(2)` says that it takes something."""
 
@@ -33,12 +36,14 @@ class Voice:
 
     def said(self, service: str, pid: int | None, line: str) -> None:
         """A service logged something that matters."""
-        self._say({"event": "said", "service": service, "pid": pid, "reason": line}, f"{service}: {line}")
+        told = {"service": service, "pid": pid, "reason": line}
+        self._say({"event": "said", **told}, f"{service}: {LOGGED_AT.sub('', line)}")
 
     def ready(self, facts: dict[str, dict[str, Any]]) -> None:
-        """All are ready; what each told."""
-        places = [f"; {name}: {_places(told)}" for name, told in facts.items() if _places(told)]
-        self._say({"event": "ready", "services": facts}, f"all ready{''.join(places)}")
+        """All are ready; what each told: for people a line for each service, JSON in one."""
+        places = {name: _places(name, told) for name, told in facts.items()}
+        lines = ["all ready", *(f"  {name}: {text}" for name, text in places.items() if text)]
+        self._say({"event": "ready", "services": facts}, *lines)
 
     def note(self, text: str) -> None:
         """Something about the whole."""
@@ -59,23 +64,27 @@ class Voice:
                 return
             line = self._lines.popleft()
             try:
-                os.write(self._descriptor, line)
-            except OSError:
+                written = os.write(self._descriptor, line[:MAX_LINE_BYTES])
+            except BrokenPipeError:
                 self._gone = True  # nobody reads any more; the services go on
+            except OSError:  # no room in a file, for one: the line is lost, the next may find room
+                continue
+            else:
+                if rest := line[written:]:
+                    self._lines.appendleft(rest)
 
-    def _say(self, told: dict[str, Any], text: str) -> None:
+    def _say(self, told: dict[str, Any], *texts: str) -> None:
         if self._as_json:
             event = {"event": told.pop("event"), "time": round(time.time(), 3)}
-            line = json.dumps(event | told)
+            self._lines.append(json.dumps(event | told).encode() + b"\n")
         else:
-            line = f"{time.strftime('%H:%M:%S')} {text}"
-        data = line.encode(errors="replace")
-        if len(data) >= MAX_LINE_BYTES and not self._as_json:
-            data = data[: MAX_LINE_BYTES - 1]
-        self._lines.append(data + b"\n")
+            now = time.strftime("%H:%M:%S")
+            lines = (f"{now} {text}".encode(errors="replace") for text in texts)
+            self._lines.extend(line[: MAX_LINE_BYTES - 1] + b"\n" for line in lines)
         self.flush()
 
 
-def _places(told: Mapping[str, Any]) -> str:
-    """The addresses among what a service told."""
-    return ", ".join(f"{name} {value}" for name, value in told.items() if isinstance(value, str) and ":" in value)
+def _places(service: str, told: Mapping[str, Any]) -> str:
+    """The addresses among what a service told; one that is called like the service is the service's own."""
+    places = {name: value for name, value in told.items() if isinstance(value, str) and ":" in value}
+    return ", ".join(value if name == service else f"{name} {value}" for name, value in places.items())

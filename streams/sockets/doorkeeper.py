@@ -4,6 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 import zmq
@@ -65,7 +66,7 @@ class Doorkeeper:
         """Called by pyzmq, in the authenticator's thread, for each client that proved to own `key`."""
         try:
             self._look()
-        except (KeysError, OSError) as error:
+        except (KeysError, OSError, ValueError) as error:  # else pyzmq's thread ends, and nobody gets in any more
             self._refuse(str(error))
             return False
         if key not in self._allowed:
@@ -75,10 +76,9 @@ class Doorkeeper:
     def _look(self) -> None:
         """Read the folder again if it is not what it was. Raises KeysError, OSError."""
         folder = self._keys.folder
-        found = [(name, (folder / name).stat()) for name in (CLIENTS, ".") if (folder / name).exists()]
-        if len(found) == 2:
-            with os.scandir(folder / CLIENTS) as entries:
-                found += [(entry.name, entry.stat()) for entry in entries]
+        found = [(".", folder.stat())]  # FileNotFoundError where nothing is mounted there now
+        with suppress(FileNotFoundError), os.scandir(folder / CLIENTS) as entries:
+            found += [(CLIENTS, (folder / CLIENTS).stat()), *((entry.name, entry.stat()) for entry in entries)]
         seen = tuple(sorted((name, each.st_ino, each.st_mtime_ns, each.st_ctime_ns) for name, each in found))
         newest = max(each.st_ctime_ns for _, each in found)
         if seen != self._seen or time.time_ns() - newest < SETTLED_NS:

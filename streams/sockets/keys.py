@@ -77,6 +77,7 @@ def allowed(keys: Keys, strict: bool = False) -> Mapping[bytes, str]:
     """
     folder = keys.folder / CLIENTS
     try:
+        _check_writers(keys.folder)  # or `clients` in it could be replaced
         _check_writers(folder)
         files = sorted(folder.glob(f"*{PUBLIC}"))
     except FileNotFoundError:
@@ -123,5 +124,8 @@ def _check_private(path: Path) -> None:
 
 
 def _check_writers(folder: Path) -> None:
-    if stat.S_IMODE(folder.stat().st_mode) & 0o022:
+    found = folder.stat()
+    if found.st_uid not in (0, os.geteuid()):
+        raise KeysError(f"{folder} is another user's, who could let himself in; `chown {os.geteuid()} {folder}`")
+    if stat.S_IMODE(found.st_mode) & 0o022:
         raise KeysError(f"{folder} can be written by others, who could let themselves in; `chmod 700 {folder}`")

@@ -25,8 +25,9 @@ def security(verb: Literal["bind", "connect"], address: str, keys: Keys | None, 
         SocketError: others than this machine could reach or read it, and nothing protects it; a client's keys were to
             receive other clients; or it is no address.
     """
-    if address.partition("://")[0] not in TRANSPORTS:
-        raise SocketError(f"cannot {verb} {address}: that is no address of ours; write tcp://HOST:PORT")
+    if address.partition("://")[0] not in TRANSPORTS or not address.isprintable():
+        # ZeroMQ reads no further than a NUL: what was looked at behind it would not be where it goes
+        raise SocketError(f"cannot {verb} {address!r}: that is no address of ours; write tcp://HOST:PORT")
     if plain:
         return "plain"
     if keys is not None:

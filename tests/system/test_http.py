@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import socket
 import ssl
 import threading
@@ -221,6 +222,15 @@ def test_a_certificate_that_cannot_be_used_is_said_in_words(keys: Path, crt: str
         serving(("127.0.0.1", 0), echo, Access(keys / crt, keys / key), Refusals()),
     ):
         pass
+
+
+def test_a_key_that_everybody_may_read_is_refused(keys: Path, tmp_path: Path) -> None:
+    crt, key = shutil.copy(keys / "tls.crt", tmp_path), Path(shutil.copy(keys / "tls.key", tmp_path))
+    key.chmod(0o644)
+    with pytest.raises(SocketError, match=r"tls\.key is open to everybody .*`chmod o= "):
+        server_context(Path(crt), key)
+    key.chmod(0o640)  # for a group that may, as many sites have one
+    server_context(Path(crt), key)
 
 
 PUT = b"PUT / HTTP/1.1\r\nHost: x\r\n"

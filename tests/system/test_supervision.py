@@ -82,14 +82,14 @@ def test_what_does_not_stop_is_killed_after_its_patience(tmp_path: Path) -> None
 
 
 def test_a_second_signal_kills_at_once(tmp_path: Path) -> None:
-    services = toys(tmp_path, never="never", good="good")
+    services = toys(tmp_path, stuck="good", good="good")
     with running(services) as up:
-        up.change("good", "ready")
-        os.kill(started(tmp_path, "never")[0], signal.SIGSTOP)  # heeds no SIGTERM; its patience is long
+        up.ready()
+        os.kill(started(tmp_path, "stuck")[0], signal.SIGSTOP)  # heeds no SIGTERM; its patience is long
         up.process.terminate()
         up.wait_for(lambda line: line["event"] == "note")
         assert up.stop(signal.SIGTERM) == 3
-        assert not process_runs(started(tmp_path, "never")[0])
+        assert not process_runs(started(tmp_path, "stuck")[0])
 
 
 def test_with_a_service_goes_its_whole_session_and_what_left_it_is_waited_for(tmp_path: Path) -> None:
@@ -180,6 +180,41 @@ def test_a_supervisor_that_was_stopped_for_a_while_kills_nobody(tmp_path: Path) 
         up.process.send_signal(signal.SIGCONT)
         assert up.stop() == 0
         assert started(tmp_path, "good") == [pid]
+
+
+def test_when_everything_was_stopped_for_a_while_nobody_is_killed(tmp_path: Path) -> None:
+    with running(toys(tmp_path, good="good,mute")) as up:
+        up.ready()
+        pid = up.change("good", "ready")["pid"]
+        up.process.send_signal(signal.SIGSTOP)
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(3.0)  # a suspended machine, a frozen container
+        up.process.send_signal(signal.SIGCONT)
+        time.sleep(0.3)  # it looks at the clock before its services can say anything
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(0.6)
+        assert up.stop() == 0
+        assert started(tmp_path, "good") == [pid]
+
+
+def test_a_run_folder_that_somebody_removes_costs_no_service(tmp_path: Path) -> None:
+    folder = tmp_path / "parent" / "run"
+    folder.parent.mkdir()
+    with running(toys(folder, good="good,mute")) as up:
+        up.ready()
+        (folder / "notify").unlink()
+        up.wait_for(lambda line: line["event"] == "note" and "made anew; start `edge up` again" in line["reason"])
+        folder.rename(tmp_path / "away")
+        folder.parent.rmdir()
+        folder.parent.write_text("a file: the folder cannot be made")
+        up.wait_for(lambda line: line["event"] == "note" and "cannot be made anew" in line["reason"])
+        time.sleep(2.0)  # longer than its services may be silent
+        folder.parent.unlink()
+        mark = len(up.told)
+        up.wait_for(lambda line: line["event"] == "note" and "made anew; start" in line["reason"], mark)
+        time.sleep(1.5)  # its beats are heard again
+        assert up.stop() == 0
+        assert "backing-off" not in up.changes("good")
 
 
 def test_the_kernel_says_who_speaks(tmp_path: Path) -> None:

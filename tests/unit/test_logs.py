@@ -19,6 +19,7 @@ def line(message: str, *args: object) -> str:
         ("\x1b[2J", r"\x1b[2J"),
         ("\x9b2J", r"\x9b2J"),
         ("a\ud800", r"a\ud800"),
+        ("a\u2028b\u202ec", r"a\u2028b\u202ec"),
         ("Ångström", "Ångström"),
     ],
 )
@@ -28,9 +29,9 @@ def test_a_name_from_outside_cannot_forge_a_line(name, shown):
 
 def test_a_traceback_keeps_its_lines():
     try:
-        raise ValueError("bad")
+        raise ValueError("bad\x1b[2J")
     except ValueError:
         record = logging.LogRecord("edge", logging.ERROR, "f.py", 1, "unexpected", (), sys.exc_info())
     said = OneLine(FORMAT).format(record).splitlines()
     assert len(said) > 3
-    assert said[-1] == "ValueError: bad"
+    assert said[-1] == r"ValueError: bad\x1b[2J"

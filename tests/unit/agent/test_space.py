@@ -28,7 +28,9 @@ def test_sobol_points_are_even_and_the_first_ones_of_a_longer_sequence():
     assert SPACE.sobol(0, 0).shape == (0, 2)
 
 
-@pytest.mark.parametrize("axis", [(1.0, 1.0, 1.0), (0.0, math.inf, 1.0), (0.0, 1.0, 0.0), (math.nan, 1.0, 1.0)])
+@pytest.mark.parametrize(
+    "axis", [(1.0, 1.0, 1.0), (0.0, math.inf, 1.0), (0.0, 1.0, 0.0), (math.nan, 1.0, 1.0), (-1e308, 1e308, 1.0)]
+)
 def test_axes_that_cannot_be(axis):
     with pytest.raises(ValueError, match="axis 'a'"):
         Axis("a", *axis)

@@ -6,12 +6,13 @@ from datetime import date
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge.commands.config import config
 from edge.config import load, load_placed, parse
 from edge.config.problems import as_toml
+from streams.sockets import keymaking
 
 GOOD = """\
 [[source]]
@@ -85,6 +86,16 @@ def test_files_that_are_named_are_looked_for(path, tables, said):
     assert said in run("check", "-c", path, code=1).stderr
 
 
+def test_what_https_needs_is_looked_for(path):
+    keys = path.parent / "keys"
+    keymaking.make_service(keys)
+    path.write_text(path.read_text() + f'[security]\nkeys = "{keys}"\n[metrics]\naddress = "10.1.2.3:9100"\n')
+    assert "there is no " in (said := run("check", "-c", path, code=1).stderr) and "edge keys tls --folder" in said
+    for name in ("tls.crt", "tls.key"):
+        (keys / name).touch()
+    assert "edge keys token NAME" in run("check", "-c", path, code=1).stderr
+
+
 @pytest.mark.parametrize(
     ("tables", "said"),
     [
@@ -147,5 +158,6 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
+@example([-(1 << 64), 1 << 64])
 def test_a_value_is_written_as_toml_reads_it(value):
     assert tomllib.loads(f"x = {as_toml(value)}")["x"] == value

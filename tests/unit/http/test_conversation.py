@@ -84,6 +84,8 @@ PUT = b"PUT / HTTP/1.1\r\n" + HOST
         (PUT + b"Transfer-Encoding: chunked\r\n\r\n" + b"1" * 600, 431, "too_large"),
         (PUT + b"Content-Length: " + b"9" * 300 + b"\r\n\r\n", 400, "malformed"),
         (PUT + b"Content-Length: -5\r\n\r\n", 400, "malformed"),
+        (PUT + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "malformed"),
+        (PUT + b"Authorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n", 400, "malformed"),
         (PUT + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n", 400, "malformed"),
         (PUT + b"Transfer-Encoding: gzip\r\n\r\n", 501, "malformed"),
         (PUT + b"no colon\r\n\r\n", 400, "malformed"),
@@ -95,7 +97,7 @@ PUT = b"PUT / HTTP/1.1\r\n" + HOST
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "malformed"),  # TLS on a plain port
         (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", 501, "malformed"),
     ],
-    ids=range(20),
+    ids=range(22),
 )
 def test_what_is_no_request_is_refused_in_words(sent: bytes, status: int, reason: str):
     error = refused(sent)

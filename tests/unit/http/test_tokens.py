@@ -141,3 +141,15 @@ def test_changes_count_from_the_next_request_on(tmp_path: Path, caplog: pytest.L
     assert file.current() == ()
     write_tokens(path, (OTHER,))
     assert file.current() == (OTHER,)
+
+
+def test_a_file_that_others_may_write_lets_nobody_in_until_they_may_not(tmp_path: Path):
+    path = tmp_path / "tokens.json"
+    write_tokens(path, (TOKEN,))
+    path.chmod(0o666)
+    file = TokenFile(path)
+    assert file.current() == ()
+    with pytest.raises(TokenError, match="could let themselves in; `chmod 600"):
+        read_tokens(path)
+    path.chmod(0o600)
+    assert file.current() == (TOKEN,)

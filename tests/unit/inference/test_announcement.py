@@ -1,5 +1,6 @@
 """The file that says where the server is: whole or not there, for its own user only."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -41,3 +42,12 @@ def test_a_folder_in_its_place_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         announcement.write(tmp_path / "triton.json", FOUND)
     assert [each.name for each in tmp_path.iterdir()] == ["triton.json"]
+
+
+def test_another_users_server_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "triton.json"
+    announcement.write(path, FOUND)
+    status = os.stat_result((0o100644, 0, 0, 1, os.geteuid() + 1, 0, 0, 0, 0, 0))
+    monkeypatch.setattr(os, "fstat", lambda _: status)
+    with pytest.raises(PermissionError, match="another user's"):
+        announcement.read(path)

@@ -110,3 +110,17 @@ def test_what_the_server_makes_is_taken_from_other_users(tmp_path: Path) -> None
         "edge-1-00000000-t1.region": 0o600,
         "edge-2-00000000-t1.region": 0o666,
     }
+
+
+def test_what_somebody_else_put_there_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_entries(tmp_path, "edge-10-aaaaaaaa.lock", "edge-11-bbbbbbbb.lock", "edge-11-bbbbbbbb-r-0")
+    (tmp_path / "edge-12-cccccccc.lock").mkdir()
+    (tmp_path / "edge-13-dddddddd.lock").symlink_to(tmp_path / "edge-10-aaaaaaaa.lock")
+    stuck = tmp_path / "edge-11-bbbbbbbb-x"
+    stuck.mkdir()  # cannot be unlinked, as another user's file in a sticky folder
+    shm_names.sweep_stale(tmp_path)
+    assert not (tmp_path / "edge-10-aaaaaaaa.lock").exists() and stuck.exists()
+    make_entries(tmp_path, "edge-14-eeeeeeee.lock")
+    own = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: own + 1)
+    assert shm_names.is_owned("edge-14-eeeeeeee", tmp_path)  # readable for us, and another user's

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from edge.commands.keys import keys as command
 from streams.sockets import KeysError, keymaking, keys_of, read_keys
+from streams.sockets.doorkeeper import Doorkeeper
 from streams.sockets.keys import allowed
 
 
@@ -97,10 +98,38 @@ def test_a_secret_of_another_user(folder, monkeypatch):
         read_keys(folder)
 
 
-def test_a_folder_into_which_others_may_write(folder):
-    (folder / "clients").chmod(0o777)
+@pytest.mark.parametrize("name", [".", "clients"])
+def test_a_folder_into_which_others_may_write(folder, name):
+    (folder / name).chmod(0o777)
     with pytest.raises(KeysError, match="let themselves in; `chmod 700"):
         read_keys(folder)
+
+
+def test_clients_of_another_user(folder, monkeypatch):
+    keys = read_keys(folder)
+    if os.geteuid() == 0:  # root's folders are taken by everybody
+        os.chown(folder / "clients", 4711, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: (folder / "clients").stat().st_uid + 1)
+    with pytest.raises(KeysError, match="is another user's, who could let"):
+        allowed(keys)
+
+
+class Asker:
+    address = "10.0.0.3"
+
+
+def test_keys_that_are_gone_for_a_while_let_nobody_in_until_they_are_back(folder, tmp_path):
+    assert run("client", "maps", "--folder", folder, "--output", tmp_path / "maps").exit_code == 0
+    key = read_keys(tmp_path / "maps").public
+    doorkeeper = Doorkeeper(read_keys(folder), Asker())
+    assert doorkeeper.callback("edge", key)
+    folder.rename(tmp_path / "unmounted")
+    assert not doorkeeper.callback("edge", key) and doorkeeper.refused == 1
+    (tmp_path / "unmounted").rename(folder)
+    assert doorkeeper.callback("edge", key)
+    (folder / "clients").rename(tmp_path / "clients")
+    assert not doorkeeper.callback("edge", key)
 
 
 @pytest.mark.parametrize(

@@ -72,3 +72,10 @@ def test_a_client_has_nobody_to_let_in():
 
 def test_a_secret_is_in_no_representation():
     assert "ssss" not in repr(SERVICE)
+
+
+@pytest.mark.parametrize("address", ["tcp://0.0.0.0:5600\0;127.0.0.1:1", "ipc:///tmp/x\0y", "tcp://127.0.0.1:1\n"])
+@pytest.mark.parametrize("keys", [None, SERVICE])
+def test_what_zeromq_would_read_in_another_way(address, keys):
+    with pytest.raises(SocketError, match="write tcp://HOST:PORT"):
+        security("bind", address, keys, plain=False)

@@ -113,6 +113,13 @@ def test_asked_to_stop_it_has_its_patience_then_is_killed_then_given_up() -> Non
     assert "kernel" in life.reason
 
 
+def test_what_stops_by_itself_gets_no_second_signal_when_all_is_stopped() -> None:
+    life = life_in(State.STOPPING)
+    assert life.take(Event.STOP, 3.0) is None, "it would end at once, with everything that it has in hand"
+    assert not life.wanted and life.deadline == 23
+    assert life.late(23.0) is Order.KILL
+
+
 def test_the_delay_doubles_up_to_the_longest_and_a_stable_minute_forgives() -> None:
     backoff, ends, delays = Backoff(), 0, []
     for _ in range(8):
@@ -144,7 +151,7 @@ AGENT = Service("agent", ("agent",), start_s=60, patience_s=10)
 def test_needs_are_met_before_a_start_and_a_later_end_touches_nobody() -> None:
     group = Group((TRITON, SERVE), 0.0)
     assert group.advance(0.0) == [("triton", Order.START)]
-    assert group.lives["serve"].reason == "waits for what it needs" and group.lives["serve"].state is State.WAITING
+    assert group.lives["serve"].reason == "waits for triton" and group.lives["serve"].state is State.WAITING
     group.said("triton", Event.SAID_READY, 5.0)
     assert group.advance(5.0) == [("serve", Order.START)]
     group.said("serve", Event.SAID_READY, 6.0)
@@ -176,6 +183,20 @@ def test_what_can_never_run_stops_everything_and_says_so() -> None:
     group.ended("agent", 2, 0.5, "No such option: --listen")
     assert group.advance(0.5) == [("triton", Order.TERMINATE)]
     assert group.failure == "agent ended: exit code 2: No such option: --listen"
+
+
+def test_nobody_is_late_by_the_time_that_the_supervisor_did_not_run() -> None:
+    group = Group((TRITON, SERVE), 0.0)
+    group.advance(0.0)
+    group.said("triton", Event.SAID_READY, 1.0)
+    group.advance(1.0)
+    group.put_off(3600.0)
+    assert group.advance(3601.0) == [] and group.lives["serve"].state is State.STARTING
+    assert group.advance(3612.0) == [("triton", Order.KILL)], "but it must go on then"
+    group.ended("triton", -9, 3612.0)
+    due = group.lives["triton"].deadline
+    group.put_off(5.0)
+    assert group.lives["triton"].deadline == due, "a pause before a start is over when it is over"
 
 
 def test_a_need_that_is_nowhere_is_refused() -> None:

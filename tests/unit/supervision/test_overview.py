@@ -1,5 +1,6 @@
 """What `edge status` makes of what it finds."""
 
+import msgspec
 import pytest
 
 from edge.supervision.overview import EXIT_NOTHING, EXIT_WELL, EXIT_WRONG, overview
@@ -35,11 +36,17 @@ def answer(*problems: Problem) -> Readiness:
     ],
 )
 def test_findings(known: UpState | None, plane: Readiness | str, code: int, problems: list[str]) -> None:
-    found = overview(known, plane, "/run/edge")
+    found = overview(known, plane, "/run/edge", "/etc/edge.toml")
     assert (found.exit_code, [problem.what for problem in found.problems]) == (code, problems)
     assert all(problem.why and problem.remedy for problem in found.problems)
 
 
 def test_a_service_that_keeps_ending_is_told_with_its_log() -> None:
-    problem = overview(up(serve="backing-off"), SILENT, "/run/edge").problems[0]
+    problem = overview(up(serve="backing-off"), SILENT, "/run/edge", "/etc/edge.toml").problems[0]
     assert problem.why == "backing-off: ended: exit code 1 (at work)" and "/run/serve.log" in problem.remedy
+
+
+def test_one_that_is_stopping_is_one_problem() -> None:
+    stopping = msgspec.structs.replace(up(triton="ready", serve="stopping", agent="stopped"), stopping=True)
+    found = overview(stopping, SILENT, "/run/edge", "/etc/edge.toml")
+    assert [problem.what for problem in found.problems] == ["edge up"] and found.exit_code == EXIT_WRONG

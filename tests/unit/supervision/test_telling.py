@@ -1,5 +1,7 @@
 """What is told, and to whom: lines for people and programs, logs, the run folder."""
 
+import errno
+import fcntl
 import json
 import os
 from contextlib import suppress
@@ -11,7 +13,7 @@ from edge.supervision import runfolder
 from edge.supervision.inbox import words
 from edge.supervision.logfile import LogFile
 from edge.supervision.runfolder import ServiceState, UpState
-from edge.supervision.voice import Voice
+from edge.supervision.voice import MAX_LINE_BYTES, Voice
 
 
 def test_a_terminal_that_does_not_read_holds_nothing_up_and_gets_the_newest_lines() -> None:
@@ -34,24 +36,59 @@ def test_a_terminal_that_does_not_read_holds_nothing_up_and_gets_the_newest_line
     os.close(writing)
 
 
+def test_a_line_that_is_longer_than_a_pipe_takes_at_once_waits_for_its_reader_too() -> None:
+    reading, writing = os.pipe()
+    size = fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 2 * MAX_LINE_BYTES)
+    voice = Voice(writing, as_json=True)
+    voice.note("x" * 2 * size)  # would wait for ever
+    voice.note("after")
+    data = b""
+    while not data.endswith(b"}\n") or data.count(b"\n") < 2:
+        data += os.read(reading, 1 << 20)
+        voice.flush(0.0)
+    assert [len(json.loads(line)["reason"]) for line in data.splitlines()] == [2 * size, 5]
+    os.close(reading)
+    os.close(writing)
+
+
+def test_a_disk_that_is_full_for_a_while_costs_lines_but_not_all_later_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[bytes] = []
+
+    def write(descriptor: int, data: bytes) -> int:
+        if len(taken) == 0 and b"first" in data:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        taken.append(data)
+        return len(data)
+
+    with open(os.devnull, "wb") as file:
+        monkeypatch.setattr(os, "write", write)
+        voice = Voice(file.fileno(), as_json=False)
+        voice.note("first")
+        voice.note("second")
+    assert [line[9:] for line in taken] == [b"second\n"]
+
+
 def test_lines_for_people_and_for_programs(tmp_path: Path) -> None:
     for as_json in (True, False):
         with (tmp_path / str(as_json)).open("wb") as file:
             voice = Voice(file.fileno(), as_json)
             voice.change("serve", 12, "ready", "ready after 5.2 s")
-            voice.said("serve", 12, "WARNING a port")
-            voice.ready({"serve": {"publish": "tcp://127.0.0.1:5600", "n": 1}, "triton": {}})
+            voice.said("serve", 12, "12:00:00 WARNING a port")
+            voice.ready({"agent": {"agent": "tcp://x:1"}, "serve": {"publish": "tcp://x:2", "n": 1}, "triton": {}})
             voice.end(0, "stopped as asked")
     lines = (tmp_path / "False").read_text().splitlines()
     assert [line[9:] for line in lines] == [
         "serve ready after 5.2 s",
         "serve: WARNING a port",
-        "all ready; serve: publish tcp://127.0.0.1:5600",
+        "all ready",
+        "  agent: tcp://x:1",
+        "  serve: publish tcp://x:2",
         "stopped as asked",
     ]
     told = [json.loads(line) for line in (tmp_path / "True").read_text().splitlines()]
     assert [line["event"] for line in told] == ["change", "said", "ready", "end"]
     assert all(line.pop("time") > 0 for line in told)
+    assert told[1]["reason"] == "12:00:00 WARNING a port"
     assert told[0] == {
         "event": "change",
         "service": "serve",
@@ -91,6 +128,23 @@ def test_a_log_is_bounded_while_its_service_has_it_open(tmp_path: Path) -> None:
     log.matters()
     assert (tmp_path / "serve.log").stat().st_size == 0
     os.close(descriptor)
+
+
+def test_a_log_that_cannot_be_emptied_now_is_not_told_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = LogFile(tmp_path / "serve.log", max_bytes=10)
+    descriptor = log.opened()
+    os.write(descriptor, b"12:00:00 ERROR once\n")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "truncate", refuse)
+        assert log.matters() == ["12:00:00 ERROR once"]
+        assert log.matters() == []
+    log.matters()
+    assert (tmp_path / "serve.log").stat().st_size == 0
+    os.close(descriptor)
+
+
+def refuse(*_: object) -> None:
+    raise FileNotFoundError(errno.ENOENT, "No such file or directory")
 
 
 @pytest.mark.parametrize(
@@ -142,3 +196,4 @@ def test_a_state_comes_back_as_it_was_and_anything_else_is_none(tmp_path: Path) 
 
 def test_words_of_a_datagram() -> None:
     assert words(b"READY=1\nSTATUS=a=b\nnothing\n\xff=\xfe") == {"READY": "1", "STATUS": "a=b", "\ufffd": "\ufffd"}
+    assert words(b"STATUS=a\x1b[2J\r") == {"STATUS": "a?[2J?"}  # it is shown on terminals

@@ -12,7 +12,10 @@ import click
 import pytest
 
 from edge import config as configuration
+from edge.assembly import LINGER_MS
 from edge.cli import edge
+from edge.results.builder import KILLED_S
+from edge.results.files import BUILD_PATIENCE_S, WRITE_PATIENCE_S
 from edge.supervision.services import ENTRIES, Wanted, arguments, services
 
 UNITS = Path(__file__).parents[3] / "deploy" / "systemd"
@@ -115,6 +118,12 @@ def test_they_agree_with_edge_up(unit: str) -> None:
             f"{service.watchdog_s:g}"
         ]
         assert float(found["TimeoutStopSec"][0]) >= service.patience_s
+
+
+def test_the_data_plane_is_given_the_time_that_it_takes_to_keep_everything() -> None:
+    (serve,) = (each for each in services(wanted(series={"drain_s": 7.0})) if each.name == "serve")
+    keeping_s = max(WRITE_PATIENCE_S, BUILD_PATIENCE_S) + KILLED_S + 2 * LINGER_MS / 1000
+    assert serve.patience_s >= 7.0 + keeping_s
 
 
 def wanted(proposal: str = "", **tables: object) -> Wanted:

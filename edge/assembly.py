@@ -117,9 +117,12 @@ def data_plane(
 def _metrics(config: configuration.Config, totals: Totals, not_ready: Callable[[], list[Any]]) -> Iterator[str]:
     host, port = configuration.host_and_port(config.metrics.address, "metrics.address")
     security = config.security
+    try:
+        access = access_for(host, "metrics.address", security.keys, security.tls_certificate, security.tls_key)
+    except SocketError as error:
+        raise configuration.ConfigError(str(error)) from error
     with ExitStack() as stack:
         try:
-            access = access_for(host, "metrics.address", security.keys, security.tls_certificate, security.tls_key)
             address = stack.enter_context(serve_metrics(totals, (host, port), access, not_ready))
         except SocketError as error:
             raise SocketError(f"metrics: {error}") from error

@@ -17,7 +17,7 @@ from edge.inference.shared_memory import SharedMemoryError
 from edge.pipeline.loop import Events
 from edge.results.errors import ResultFileError
 from edge.supervision.notify import Notifier
-from edge.supervision.processes import raise_file_limit
+from edge.supervision.processes import forbid_core_files, raise_file_limit
 from streams.recording.writer import RecordingError
 from streams.sockets import KeysError, SocketError
 
@@ -64,6 +64,7 @@ def serve(
     if triton_url and triton_file:
         raise click.UsageError("--triton-url or --triton-file, not both")
     raise_file_limit()  # a flood of connections must not take the descriptors of files
+    forbid_core_files()
     notifier = Notifier()
     try:
         config = configuration.load_placed(path, day.date() if day else date.today(), proposal, record)

@@ -4,6 +4,7 @@ The sockets refuse the same once more when they are opened (`streams.sockets.pol
 """
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from edge.config.addresses import host_beyond_loopback, split_host, zmq_fault
 from edge.config.problems import Problem
@@ -20,6 +21,7 @@ def exposures(config: Config) -> Iterator[Problem]:
         lacking = "tls_key" if config.security.tls_certificate else "tls_certificate"
         yield Problem(("security", lacking), "is empty, and the other half is given; name both, or neither")
     if keys:
+        yield from _detectors_with_keys(config)
         return
     served = {
         ("results", "publish"): config.results.publish,
@@ -47,6 +49,17 @@ def _of_source(source: Source, at: int) -> Iterator[Problem]:
     positions = source.positions
     if positions is not None and _leaves(positions.address) and not positions.plain:
         yield Problem(("source", at, "positions", "address"), f"is beyond this machine, unencrypted; {remedy}")
+
+
+def _detectors_with_keys(config: Config) -> Iterator[Problem]:
+    """A stream that comes from the detector itself: with keys it would be waited for in vain."""
+    for at, source in enumerate(config.source):
+        found = split_host(source.address.removeprefix("tcp://"))
+        if not source.plain and found and found[0] == urlsplit(source.detector_url).hostname:
+            yield Problem(
+                ("source", at, "plain"),
+                "a detector cannot encrypt, and with security.keys every socket does; set plain = true",
+            )
 
 
 def _leaves(address: str) -> bool:

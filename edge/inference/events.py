@@ -72,7 +72,7 @@ class Timing:
     probe_every_s: float = 0.5
     probe_deadline_s: float = 1.2
     foreign_deadline_s: float = 5.0
-    """The same for a server at an address of somebody else's: one that did not answer has to pass the canaries again."""
+    """The same at an address of somebody else: a server that did not answer has to pass the canaries again."""
     misses: int = 2
     """Probes in a row that must fail before a server counts as hung; after one that failed the next follows at once."""
     canary_every_s: float = 3.0

@@ -4,6 +4,7 @@ How long a recovery takes is then a matter of reading, however long the series h
 """
 
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -19,8 +20,10 @@ from streams.messages import CodecError, Part
 
 logger = logging.getLogger(__name__)
 
-MAX_BYTES = 8 << 30
-"""Of logs that are looked through at a start, the newest first; images in older ones are inferred again."""
+MAX_BYTES = 2 << 30
+MAX_S = 20.0
+"""Of logs that are looked through at a start, and for how long, the newest first; images in others are inferred again:
+a supervisor waits for a start, but not for ever."""
 
 
 class Key(NamedTuple):
@@ -51,14 +54,16 @@ class Recall:
     def __init__(self, paths: Iterable[Path]) -> None:
         self._places: dict[Key, list[_Places]] = {}
         self._files: list[BinaryIO] = []
-        left = MAX_BYTES
+        left, until = MAX_BYTES, time.monotonic() + MAX_S
         for path in sorted(paths, reverse=True):
             try:
-                file = path.open("rb")
                 left -= path.stat().st_size
+                if left < 0 or time.monotonic() > until:
+                    logger.warning("%s and older logs are not read again: there is too much in them", path.name)
+                    break
+                file = path.open("rb")
                 self._files.append(file)
-                if left >= 0:
-                    self._enter(file)
+                self._enter(file, until)
             except (OSError, ResultFileError) as error:
                 logger.warning("results in %s are not read again: %s", path.name, error)
 
@@ -82,9 +87,11 @@ class Recall:
             file.close()
         self._files.clear()
 
-    def _enter(self, file: BinaryIO) -> None:
+    def _enter(self, file: BinaryIO, until: float) -> None:
         found: dict[Key, dict[int, int]] = {}
         for record in log.read(file):
+            if time.monotonic() > until:
+                break
             if isinstance(record, log.Damage) or len(record.parts) <= 2:  # of the series itself
                 continue
             told = _told(record.parts)

@@ -100,7 +100,7 @@ class Service:
     """Services that must be ready whenever this one is started."""
     start_s: float = 60.0
     """From its start until it says that it is ready."""
-    watchdog_s: float = 10.0
+    watchdog_s: float = 30.0
     """The longest time between beats while it is ready; 0: it need not beat."""
     patience_s: float = 10.0
     """From SIGTERM to its end."""

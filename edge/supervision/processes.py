@@ -92,6 +92,11 @@ def raise_file_limit() -> int:
     return wanted
 
 
+def forbid_core_files() -> None:
+    """For this process and its children: keys, tokens and unpublished frames would be in them."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
 def _session(leader: int) -> Iterator[int]:
     for pid in _pids():
         fields = _stat(pid)

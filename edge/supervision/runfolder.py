@@ -6,6 +6,7 @@ names the processes that may still be ending.
 
 import fcntl
 import os
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -61,15 +62,17 @@ class UpState(msgspec.Struct, frozen=True):
 
 
 def run_folder(configured: str) -> Path:
-    """`up.folder`, else the folder that systemd or the login session has for such things, else one in the cache."""
+    """`up.folder`, else what systemd gives the service, else a folder in the cache for each host: homes are shared.
+
+    Not `$XDG_RUNTIME_DIR`, which is removed when its user logs out: what runs may go on.
+    """
     if configured:
         return Path(configured).absolute()
     # systemd.exec(5): several folders are separated by colons
     if given := os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]:
         return Path(given)
-    if session := os.environ.get("XDG_RUNTIME_DIR", ""):
-        return Path(session) / "detector-edge"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "detector-edge" / "run"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "detector-edge" / f"run-{socket.gethostname()}"
 
 
 def take(folder: Path) -> int:

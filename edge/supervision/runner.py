@@ -85,6 +85,7 @@ class Runner:
         """Run until all has ended; returns an exit code and a reason for it."""
         processes.adopt_orphans()
         processes.raise_file_limit()
+        processes.forbid_core_files()
         with ExitStack() as stack:
             inbox = Inbox(self._folder)
             stack.callback(inbox.close)

@@ -275,3 +275,21 @@ def test_examples_in_the_documentation_are_valid():
     assert snippets
     for snippet in snippets:
         parse({"route": GOOD["route"], **tomllib.loads(snippet)})
+
+
+@pytest.mark.parametrize(
+    ("source", "good"),
+    [
+        ({"address": "tcp://10.0.0.7:31001", "detector_url": "http://10.0.0.7"}, False),
+        ({"address": "tcp://10.0.0.7:31001", "detector_url": "http://10.0.0.7", "plain": True}, True),
+        ({"address": "tcp://10.0.0.8:31001", "detector_url": "http://10.0.0.7"}, True),  # a tee with keys
+        ({"address": "tcp://10.0.0.7:31001"}, True),
+    ],
+)
+def test_with_keys_a_detectors_own_stream_is_plain(source, good):
+    plain = {**GOOD, "source": [{**GOOD["source"][0], **source}], "security": {"keys": "keys"}}
+    if good:
+        parse(plain)
+        return
+    with pytest.raises(ConfigError, match="plain = true"):
+        parse(plain)

@@ -192,8 +192,8 @@ def test_nobody_is_late_by_the_time_that_the_supervisor_did_not_run() -> None:
     group.advance(1.0)
     group.put_off(3600.0)
     assert group.advance(3601.0) == [] and group.lives["serve"].state is State.STARTING
-    assert group.advance(3612.0) == [("triton", Order.KILL)], "but it must go on then"
-    group.ended("triton", -9, 3612.0)
+    assert group.advance(3632.0) == [("triton", Order.KILL)], "but it must go on then"
+    group.ended("triton", -9, 3632.0)
     due = group.lives["triton"].deadline
     group.put_off(5.0)
     assert group.lives["triton"].deadline == due, "a pause before a start is over when it is over"

@@ -151,9 +151,8 @@ def refuse(*_: object) -> None:
     ("environment", "folder"),
     [
         ({"RUNTIME_DIRECTORY": "/run/edge:/run/other", "XDG_RUNTIME_DIR": "/run/user/1"}, "/run/edge"),
-        ({"XDG_RUNTIME_DIR": "/run/user/1"}, "/run/user/1/detector-edge"),
-        ({"XDG_CACHE_HOME": "/c"}, "/c/detector-edge/run"),
-        ({"HOME": "/home/x"}, "/home/x/.cache/detector-edge/run"),
+        ({"XDG_CACHE_HOME": "/c", "XDG_RUNTIME_DIR": "/run/user/1"}, "/c/detector-edge/run-beam"),
+        ({"HOME": "/home/x"}, "/home/x/.cache/detector-edge/run-beam"),
     ],
 )
 def test_where_the_run_folder_is(environment: dict[str, str], folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,6 +160,7 @@ def test_where_the_run_folder_is(environment: dict[str, str], folder: str, monke
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(runfolder.socket, "gethostname", lambda: "beam")
     assert runfolder.run_folder("") == Path(folder)
     assert runfolder.run_folder("/srv/run") == Path("/srv/run")
 

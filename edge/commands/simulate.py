@@ -2,14 +2,13 @@
 
 import json
 import os
-import signal
-import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 import click
 
+from edge.commands import service
 from edge.commands.secured import keys_option
 from edge.config import ConfigError, host_and_port
 from edge.simulate.scene import bragg_scene
@@ -54,9 +53,9 @@ def simulate(http: str, sample_seed: int, as_json: bool, stop_at_eof: bool, **op
       curl -X PUT -d '{"value": 0.5}' http://127.0.0.1:8000/simulator/api/1.0/stage/x
     """
     stop = threading.Event()
-    _stop_on_signals(stop)
+    service.stop_on_signals(stop.set)
     if stop_at_eof:
-        threading.Thread(target=_stop_at_eof, args=(stop,), name="parent-watch", daemon=True).start()
+        service.stop_at_eof(stop.set)
     try:
         host, port = host_and_port(http, "--http")
         chosen = Options(host=host, port=port, **options)
@@ -77,17 +76,6 @@ def _say_ready(addresses: Addresses, options: Options, as_json: bool) -> None:
     )
 
 
-def _stop_on_signals(stop: threading.Event) -> None:
-    def ask(signum: int, _: Any) -> None:
-        if stop.is_set():  # asked twice: at once
-            signal.signal(signum, signal.SIG_DFL)
-            signal.raise_signal(signum)
-        stop.set()
-
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, ask)
-
-
 def _prepare(folder: Path | None) -> None:
     if folder is None:
         return
@@ -95,9 +83,3 @@ def _prepare(folder: Path | None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise click.ClickException(f"cannot write into {folder}: {error.strerror}; change --write") from error
-
-
-def _stop_at_eof(stop: threading.Event) -> None:
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
-    stop.set()

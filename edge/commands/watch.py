@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from edge import config as configuration
+from edge.commands import service
 from edge.demo.children import ChildError, child
 from edge.watch.board import Board
 from edge.watch.logtail import LogTail
@@ -69,7 +70,8 @@ def _watch(arguments: list[str], keys: Keys | None, folder: Path, board: Board, 
         serving = stack.enter_context(ExitStack())
         addresses = serving.enter_context(child("serve", arguments, folder))
         results = _subscribed(stack, addresses, keys, folder)
-        stop = _stop_on_signals()
+        stop = threading.Event()
+        service.stop_on_signals(stop.set)
         note = f"results {addresses['results']}, handshake {addresses['handshake']}, metrics {addresses['metrics']}"
         click.echo(f"watching ({note}); Ctrl-C ends it", err=True)
         with view(as_json, note) as shown:
@@ -133,18 +135,6 @@ def _follow_to_the_end(serving: ExitStack, following: _Following) -> None:
     closing.join()
     while following.turn(scrape=False):
         pass
-
-
-def _stop_on_signals() -> threading.Event:
-    stop = threading.Event()
-
-    def ask(signum: int, _: Any) -> None:
-        signal.signal(signum, signal.SIG_DFL)  # asked twice: at once
-        stop.set()
-
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, ask)
-    return stop
 
 
 def _has_ended(pid: int) -> bool:

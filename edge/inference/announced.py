@@ -34,6 +34,12 @@ class AnnouncedHost:
         self._watch: _Watch | None = None
         self._left: tuple[str, int] | None = None  # id and process of a server that we left and that still ran
 
+    @property
+    def server_pid(self) -> int | None:
+        """See Host."""
+        watch = self._watch
+        return None if watch is None else watch.server_pid
+
     def open(self) -> InferenceClient:
         """Wait, without end, until a server is announced and answers."""
         said = ""
@@ -120,6 +126,11 @@ class _Watch:
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="announcement-watch", daemon=True)
         self._thread.start()
+
+    @property
+    def server_pid(self) -> int | None:
+        """The announced server's process, where it can be seen here."""
+        return None if self.process is None else self._found.pid
 
     def close(self) -> bool:
         """End the watch; True where the server's process has ended, False where it runs or cannot be seen.

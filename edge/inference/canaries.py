@@ -61,6 +61,11 @@ class Canaries:
         """Whether some were sent and have not been found right."""
         return bool(self._asked)
 
+    @property
+    def waiting(self) -> list[str]:
+        """Models that have not answered."""
+        return [each.model for each in self._asked]
+
     def settle(self, deadline_s: float) -> None:
         """Take the answers that have come. Raises CanaryError for a wrong one, or after `deadline_s` without one."""
         self._asked = [each for each in self._asked if not each.settled(0.0)]

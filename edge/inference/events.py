@@ -78,7 +78,8 @@ class Timing:
     canary_every_s: float = 3.0
     """How often a server of ours is asked for its models' right answers."""
     canary_deadline_s: float = 6.0
-    """A canary queues behind the batches in flight; one that takes longer means a model that hangs."""
+    """A canary queues behind the batches in flight; one that takes longer means a model that hangs, unless its process
+    is at work: then it has as long as a request, `client_timeout_s`."""
     stop_s: float = STOP_S
     client_timeout_s: float = 60.0
     backoff: Backoff = field(default_factory=Backoff)

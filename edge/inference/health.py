@@ -12,6 +12,7 @@ from edge.inference.canaries import Canaries
 from edge.inference.client import InferenceClient
 from edge.inference.errors import ServerError
 from edge.inference.events import Plan
+from edge.inference.labour import Labour
 from edge.inference.requests import InferenceError
 
 LOG = logging.getLogger(__name__)
@@ -46,11 +47,12 @@ class Doubts:
 class Health:
     """Asks one life of the server, when it is due; nothing here waits longer than a probe's deadline or a load."""
 
-    def __init__(self, client: InferenceClient, plan: Plan, canaries: Canaries, doubts: Doubts) -> None:
+    def __init__(self, client: InferenceClient, plan: Plan, canaries: Canaries, doubts: Doubts, labour: Labour) -> None:
         self._client = client
         self._plan = plan
         self._canaries = canaries
         self._doubts = doubts
+        self._labour = labour
         self._misses = 0
         self._doubted = False
         self._asked_in_doubt = False
@@ -115,7 +117,7 @@ class Health:
         timing = self._plan.timing
         self._doubted = bool(self._client.take_doubt()) or self._doubted
         if self._canaries.pending:
-            self._canaries.settle(timing.canary_deadline_s)
+            self._canaries.settle(self._patience_s())
             if not self._canaries.pending and self._asked_in_doubt:
                 self._cleared()
         if not self._canaries.pending and (
@@ -124,6 +126,12 @@ class Health:
             self._asked_in_doubt, self._doubted = self._doubted, False
             self._asked_s = time.monotonic()
             self._canaries.ask()
+
+    def _patience_s(self) -> float:
+        """How long the canaries on their way may take: one that waits behind a large batch is late, not lost."""
+        now_s = time.monotonic()
+        hung = [model for model in self._canaries.waiting if not self._labour.at_work(model, now_s)]
+        return self._plan.timing.canary_deadline_s if hung else self._plan.timing.client_timeout_s
 
     def _cleared(self) -> None:
         if self._doubts.passed(time.monotonic()):

@@ -20,6 +20,11 @@ POLL_S = 0.1
 class Host(Protocol):
     """Gives a client of a live server."""
 
+    @property
+    def server_pid(self) -> int | None:
+        """Process id of the server, where it runs on this host and that is known."""
+        ...
+
     def open(self) -> InferenceClient:
         """Start or find the server and wait until it answers. Raises ServerError."""
         ...
@@ -47,6 +52,12 @@ class EmbeddedHost:
     def __init__(self, plan: Plan, on_exit: Callable[[str], None]) -> None:
         self._plan = plan
         self.triton = EmbeddedTriton(plan.server, plan.namespace, on_exit)
+
+    @property
+    def server_pid(self) -> int | None:
+        """See Host."""
+        running = self.triton.running
+        return None if running is None else running.pid
 
     def open(self) -> InferenceClient:
         """Assemble the repository, start the server."""
@@ -85,6 +96,11 @@ class RemoteHost:
         self._url = url
         self._plan = plan
         self._given_up = threading.Event()
+
+    @property
+    def server_pid(self) -> int | None:
+        """See Host. It may be on another host."""
+        return None
 
     def open(self) -> InferenceClient:
         """Wait until the server answers."""

@@ -22,6 +22,7 @@ from edge.inference.errors import ServerError
 from edge.inference.events import Event, Plan, ServerChecked, ServerLost, ServerReady
 from edge.inference.health import Doubts, Health
 from edge.inference.hosts import EmbeddedHost, Host, RemoteHost
+from edge.inference.labour import Labour, processor_s
 from edge.inference.repository import model_sha256
 from edge.inference.requests import InferenceError
 
@@ -181,7 +182,7 @@ class Supervisor:
 
     def _watch(self, client: InferenceClient, canaries: Canaries) -> str:
         """Return why the server serves no more."""
-        health = Health(client, self._plan, canaries, self._doubts)
+        health = Health(client, self._plan, canaries, self._doubts, Labour(self._processor_s))
         while True:
             try:
                 return self._wake.get(timeout=health.next_s())
@@ -193,6 +194,10 @@ class Supervisor:
             checked_ns = health.take_checked_ns()
             if checked_ns is not None:
                 self._on_event(ServerChecked(self.epoch, checked_ns))
+
+    def _processor_s(self, model: str) -> float | None:
+        server = self._host.server_pid
+        return None if server is None else processor_s(server, model)
 
     def _death(self) -> str:
         """What is known of the end of the server's process, which says more than requests that failed of it."""

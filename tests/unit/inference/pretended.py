@@ -99,6 +99,8 @@ class PretendedHost:
         self.server = server
         self.opened = 0
 
+    server_pid: int | None = None
+
     def open(self) -> PretendedServer:
         self.opened += 1
         self.server.suspect = ""

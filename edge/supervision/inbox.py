@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from edge.supervision import runfolder
 from edge.supervision.logfile import printable
 
 MAX_DATAGRAM = 4096
@@ -37,8 +38,8 @@ class Inbox:
         return os.path.exists(self.address)  # False, too, where it cannot be looked for
 
     def renew(self) -> None:
-        """Be there again. Raises OSError where that cannot be."""
-        self.address.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Be there again. Raises OSError, RunFolderError where that cannot be: somebody else may have made the folder."""
+        runfolder.make(self.address.parent)
         made = _bound(self.address)
         self._socket.close()
         self._socket = made

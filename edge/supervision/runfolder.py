@@ -75,6 +75,22 @@ def run_folder(configured: str) -> Path:
     return cache / "detector-edge" / f"run-{socket.gethostname()}"
 
 
+def make(folder: Path) -> None:
+    """Make the folder if need be.
+
+    Raises:
+        RunFolderError: others may write into it, and so take over what runs.
+        OSError: it cannot be made.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.stat()
+    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        raise RunFolderError(
+            f"the run folder {folder} is another user's, or others may write into it, and so take our services "
+            f"over; `chmod go-w {folder}`, or set another up.folder"
+        )
+
+
 def take(folder: Path) -> int:
     """Make the folder if need be, and be its only `edge up` until the returned descriptor is closed.
 
@@ -83,13 +99,7 @@ def take(folder: Path) -> int:
         RunFolderError: it cannot be made or written.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = folder.stat()
-        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-            raise RunFolderError(
-                f"the run folder {folder} is another user's, or others may write into it, and so take our services "
-                f"over; `chmod go-w {folder}`, or set another up.folder"
-            )
+        make(folder)
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise RunFolderError(f"cannot use the run folder {folder}: {error.strerror}; set up.folder") from error

@@ -153,11 +153,11 @@ class Runner:
             self._group.said(name, Event.BEAT, time.monotonic())
         try:
             inbox.renew()
-        except OSError as error:
+        except (OSError, runfolder.RunFolderError) as error:
             if not self._removed:
                 self._removed = True
                 self._voice.note(
-                    f"somebody removed {self._folder}, and it cannot be made anew ({error.strerror}): what runs goes "
+                    f"somebody removed {self._folder}, and it cannot be made anew ({error}): what runs goes "
                     "on, but nothing can be started; set up.folder to one that stays, and start `edge up` again"
                 )
             return

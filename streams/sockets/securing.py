@@ -67,7 +67,7 @@ class Context:
         """Close all of its sockets; what is unsent is dropped."""
         for peers in list(self.watched):
             peers.close()
-        if self._authenticator is not None:
+        if self._authenticator is not None and self._authenticator.is_alive():  # else nobody takes its word
             self._authenticator.stop()
         self.zmq.destroy(linger=0)
 

@@ -197,3 +197,14 @@ def test_a_state_comes_back_as_it_was_and_anything_else_is_none(tmp_path: Path) 
 def test_words_of_a_datagram() -> None:
     assert words(b"READY=1\nSTATUS=a=b\nnothing\n\xff=\xfe") == {"READY": "1", "STATUS": "a=b", "\ufffd": "\ufffd"}
     assert words(b"STATUS=a\x1b[2J\r") == {"STATUS": "a?[2J?"}  # it is shown on terminals
+
+
+def test_a_folder_that_others_may_write_into_is_not_used(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    runfolder.make(folder)
+    runfolder.make(folder)
+    folder.chmod(0o777)
+    with pytest.raises(runfolder.RunFolderError, match="others may write"):
+        runfolder.make(folder)
+    with pytest.raises(runfolder.RunFolderError, match="others may write"):
+        runfolder.take(folder)

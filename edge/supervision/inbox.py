@@ -38,7 +38,7 @@ class Inbox:
         return os.path.exists(self.address)  # False, too, where it cannot be looked for
 
     def renew(self) -> None:
-        """Be there again. Raises OSError, RunFolderError where that cannot be: somebody else may have made the folder."""
+        """Be there again. Raises OSError, RunFolderError where that cannot be: somebody else may have made it."""
         runfolder.make(self.address.parent)
         made = _bound(self.address)
         self._socket.close()

@@ -81,6 +81,8 @@ class Attendance:
         if event & TRYING:
             self.given_up = False
         if event & OPENED:
+            self._established.discard(value)  # a descriptor is used again: the end of that one was not told
+            self._at_it.pop(value, None)
             self._at_it[value] = None
             self._ours.discard(value)
             if event == zmq.EVENT_CONNECTED:

@@ -385,7 +385,7 @@ def test_the_command_says_where_it_is() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--bind", "nonsense"], "cannot bind nonsense"),
+        (["--bind", "nonsense"], "cannot bind 'nonsense'"),
         (["--http", "nonsense"], "--http: 'nonsense' is not HOST:PORT"),
         (["--http", "127.0.0.1:99999"], "--http: '127.0.0.1:99999' is not HOST:PORT"),
         (["--http", "no.such.host.invalid:8000"], "can be reached from other machines"),

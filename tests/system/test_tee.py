@@ -322,7 +322,7 @@ def test_its_counters_can_be_scraped_and_are_printed() -> None:
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        (["--writer", "nonsense", "--copy", "tcp://127.0.0.1:*"], 1, "cannot bind nonsense"),
+        (["--writer", "nonsense", "--copy", "tcp://127.0.0.1:*"], 1, "cannot bind 'nonsense'"),
         (["--writer", "tcp://192.0.2.1:5555", "--plain", "--copy", "tcp://127.0.0.1:*"], 1, "no such network address"),
         (["--writer", "tcp://*:*", "--copy", "tcp://127.0.0.1:*"], 1, "say --plain"),
         (["--writer", "tcp://127.0.0.1:*", "--plain", "--copy", "tcp://*:*"], 1, "edge keys new"),

@@ -265,7 +265,7 @@ def test_replay_loops_until_it_is_interrupted(scan_file: Path) -> None:
         (["--compression", "bszstd"], 2, "simplon-v1 cannot send bszstd"),
         (["--protocol", "stream-v2", "--compression", "lz4-block"], 2, "stream-v2 cannot send lz4-block"),
         (["--dataset", "other"], 1, "it has no dataset 'other'"),
-        (["--bind", "nonsense"], 1, "cannot bind nonsense"),
+        (["--bind", "nonsense"], 1, "cannot bind 'nonsense'"),
         (["--protocol", "bsread", "--fault", "no-start"], 2, "a bsread stream has no such message"),
         (["--protocol", "karabo", "--fault", "early-end"], 2, "a karabo stream has no such message"),
     ],

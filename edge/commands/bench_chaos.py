@@ -2,7 +2,6 @@
 
 import faulthandler
 import logging
-import os
 from datetime import datetime
 from pathlib import Path
 
@@ -58,7 +57,7 @@ def chaos(minutes: float, seed: int, output: Path, json_file: Path | None, data:
         faulthandler.cancel_dump_traceback_later()
     if json_file:
         write(json_file, report.rows(measured))
-    Console(width=max(120, int(os.environ.get("COLUMNS", 0)))).print(report.table(measured))
+    Console(width=max(Console().width, 120)).print(report.table(measured))
     for line in report.summary(measured):
         click.echo(line)
     failures = report.failures(measured)

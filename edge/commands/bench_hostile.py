@@ -56,7 +56,7 @@ def hostile(seconds: float, seed: int, output: Path, json_file: Path | None, dat
         faulthandler.cancel_dump_traceback_later()
     if json_file:
         write(json_file, report.rows(measured))
-    Console(width=140).print(report.table(measured))
+    Console(width=max(Console().width, 140)).print(report.table(measured))
     for line in report.summary(measured):
         click.echo(line)
     failures = report.failures(measured)

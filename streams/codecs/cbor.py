@@ -50,16 +50,26 @@ def loads(part: Part) -> Any:
     Raises:
         CodecError: not well-formed, beyond the limits, or bytes are left over.
     """
-    reader = _Reader(memoryview(part).cast("B"))
+    view = memoryview(part).cast("B")
+    value, at = item_at(view, 0, MAX_DEPTH, MAX_ITEMS)
+    if at != len(view):
+        raise CodecError("malformed", f"{len(view) - at} bytes follow the CBOR document")
+    return value
+
+
+def item_at(view: memoryview, at: int, depth: int, items: int) -> tuple[Any, int]:
+    """Read the item that begins at byte `at` of `view`, and where it ends; `depth` levels may be opened, `items` read.
+
+    Raises:
+        CodecError: not well-formed, or beyond the limits.
+    """
+    reader = _Reader(view, at, items)
     try:
-        value = reader.item(MAX_DEPTH)
+        return reader.item(depth), reader.at
     except (IndexError, struct.error):
         raise CodecError("truncated", f"CBOR ends after {reader.end} bytes inside an item") from None
     except UnicodeDecodeError as error:
         raise CodecError("malformed", f"CBOR text is no UTF-8: {error.reason}") from None
-    if reader.at != reader.end:
-        raise CodecError("malformed", f"{reader.end - reader.at} bytes follow the CBOR document")
-    return value
 
 
 class _Reader:
@@ -67,11 +77,11 @@ class _Reader:
 
     __slots__ = ("at", "end", "items", "view")
 
-    def __init__(self, view: memoryview) -> None:
+    def __init__(self, view: memoryview, at: int, items: int) -> None:
         self.view = view
         self.end = len(view)
-        self.at = 0
-        self.items = MAX_ITEMS
+        self.at = at
+        self.items = items
 
     def item(self, depth: int) -> Any:
         """The next item; `depth` levels may be opened inside it."""

@@ -41,7 +41,7 @@ from streams.codecs.simplon_v1_parts import (
     read_json,
     read_object,
 )
-from streams.messages import DEFAULT_CHANNEL, CodecError, Frame, Message, Part, SeriesEnd, SeriesStart
+from streams.messages import DEFAULT_CHANNEL, CodecError, Compression, Frame, Message, Part, SeriesEnd, SeriesStart
 
 
 class SimplonV1Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,6 +66,8 @@ class SimplonV1Decoder:
         self._names = SeriesNames()
         self._announced: int | None = None  # a series whose configuration has not come yet
         self._skip_next = False  # the next message is the array that the last one announced
+        self._claimed: tuple[bytes, int] = (b"", 0)  # what was claimed last of an image of how many bytes
+        self._claim: tuple[tuple[int, int], str, Compression] = ((0, 0), "", Compression.NONE)
 
     def decode(self, parts: Sequence[Part], received_ns: int) -> list[Message]:
         """Translate one multipart message; `received_ns` is the wall clock, used to name nameless series.
@@ -166,9 +168,8 @@ class SimplonV1Decoder:
         if len(parts) < 3:
             raise CodecError("truncated", f"an image message of {len(parts)} parts")
         series_id, image_id = identity(head.series, "series"), identity(head.frame, "frame")
-        image = read_json(parts[1], ImageHead)
         blob = parts[2]
-        shape, dtype, compression = image_claim(image, len(blob))
+        shape, dtype, compression = self._checked(parts[1], len(blob))
         if self._verify_hash and hashlib.md5(blob, usedforsecurity=False).hexdigest() != str(head.hash).lower():
             raise CodecError("corrupt", f"image {image_id} of series {series_id} is not that of its hash")
         return Frame(
@@ -183,6 +184,14 @@ class SimplonV1Decoder:
             blob,
             appendix(parts[4]) if len(parts) > 4 else None,
         )
+
+    def _checked(self, claim: Part, found: int) -> tuple[tuple[int, int], str, Compression]:
+        """What is claimed of an image of `found` bytes; images of one size are all announced by the same words."""
+        words, nbytes = self._claimed
+        if nbytes != found or words != claim:
+            self._claim = image_claim(read_json(claim, ImageHead), found)
+            self._claimed = (bytes(claim), found)
+        return self._claim
 
     def _end(self, head: Head) -> SeriesEnd:
         series_id = identity(head.series, "series")

@@ -20,6 +20,7 @@ from streams.codecs import cbor
 from streams.codecs.limits import MAX_ID, SeriesNames
 from streams.codecs.options import NoOptions, read_options
 from streams.codecs.stream_v2_arrays import checked_name, header_arrays, read_claim, untagged
+from streams.codecs.stream_v2_forms import ImageForms
 from streams.messages import (
     CodecError,
     Frame,
@@ -45,6 +46,7 @@ class StreamV2Decoder:
         read_options(NoOptions, options)
         self._source = source
         self._names = SeriesNames()
+        self._forms = ImageForms(self._names)
 
     def decode(self, parts: Sequence[Part], received_ns: int) -> list[Message]:
         """Translate one message; `received_ns` is the wall clock, used to name nameless series.
@@ -54,12 +56,18 @@ class StreamV2Decoder:
         """
         if len(parts) != 1:
             raise CodecError("malformed", f"a Stream V2 message has one part, not {len(parts)}")
-        document = untagged(cbor.loads(parts[0]))
+        view = memoryview(parts[0]).cast("B")
+        known = self._forms.read(view, received_ns)
+        if known is not None:
+            return known
+        document = untagged(cbor.loads(view))
         if not isinstance(document, dict):
             raise CodecError("malformed", "the CBOR document is no map")
         kind = untagged(document.get("type"))
         if kind == "image":
-            return self._image(document, received_ns)
+            frames = self._image(document, received_ns)
+            self._forms.learn(view, frames, named=_unique_id(document) is not None)
+            return [*frames]
         if kind == "start":
             return [self._start(document, received_ns)]
         if kind == "end":
@@ -96,14 +104,14 @@ class StreamV2Decoder:
             flatfield=flatfields,
         )
 
-    def _image(self, document: dict[Any, Any], received_ns: int) -> list[Message]:
+    def _image(self, document: dict[Any, Any], received_ns: int) -> list[Frame]:
         series_id, image_id = _count(document, "series_id"), _count(document, "image_id")
         uid = _unique_id(document) or self._names.of_image(series_id, received_ns)
         data = untagged(document.get("data"))
         if not isinstance(data, dict) or len(data) > MAX_CHANNELS:
             raise CodecError("malformed", "the image message has no map of channels")
         user_data = cbor.plain(document.get("user_data"))
-        frames: list[Message] = []
+        frames: list[Frame] = []
         for channel, array in data.items():
             shape, strides, dtype, compression, blob = read_claim(array)
             frames.append(

@@ -31,7 +31,7 @@ class Absences:
 
     def came(self, channel: str, image_id: int) -> None:
         """An image came."""
-        if channel in self._ids and image_id in self._ids[channel]:
+        if self._ids and channel in self._ids and image_id in self._ids[channel]:
             self._disbelieve(channel)
 
     def _disbelieve(self, channel: str) -> None:

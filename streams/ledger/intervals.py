@@ -26,6 +26,10 @@ class IntervalSet:
     def add(self, value: int) -> bool:
         """Put `value` in; False where it was in already."""
         starts, stops = self._starts, self._stops
+        if stops and stops[-1] == value:  # the next one in order, as nearly all are
+            stops[-1] = value + 1
+            self._size += 1
+            return True
         at = bisect_right(starts, value) - 1
         if at >= 0 and value < stops[at]:
             return False

@@ -40,6 +40,10 @@ MAX_CHANNELS = 64
 EARLY_IDS = 4096
 """How far before the image that opened a series without a number another one may lie: some trains of pulses."""
 
+_ENDING, _CLOSED = State.ENDING, State.CLOSED
+_NEW, _STALE = Arrival.NEW, Arrival.STALE
+"""Looking up a member of an enumeration is a call in Python 3.11; these are needed for every frame."""
+
 MAX_BLOCKS = 16384
 """Blocks of ids that a notice tells; a share dealt out in turn is one a channel."""
 
@@ -82,6 +86,11 @@ class Series:
         """Announced and seen."""
         return tuple(self._seen)
 
+    def has(self, channel: str, image_id: int) -> bool:
+        """Whether this image came, or its place was given up."""
+        seen = self._seen.get(channel)
+        return seen is not None and image_id in seen
+
     def announce(self, start: SeriesStart) -> None:
         """The start message came after the first frames: another connection let them overtake it."""
         self.start, self.announced = start, True
@@ -100,18 +109,19 @@ class Series:
     def take(self, frame: Frame, now_ns: int) -> Arrival:
         """Enter one frame by its absolute id."""
         arrival = self._judge(frame)
-        if arrival is Arrival.STALE:
+        if arrival is _STALE:
             self.take_stale()
             return arrival
         self._counts[arrival] += 1
         self._touched_ns = now_ns
-        if arrival is Arrival.NEW and not self._more_may_come():
+        # only a series that has ended is closed by its last image, so only there it is asked after
+        if self.state is _ENDING and arrival is _NEW and not self._more_may_come():
             self._step(Event.ALL_IN)
         return arrival
 
     def _judge(self, frame: Frame) -> Arrival:
-        if self.state is State.CLOSED:
-            return self._judge_closed(frame) if self._newest is None else Arrival.STALE
+        if self.state is _CLOSED:
+            return self._judge_closed(frame) if self._newest is None else _STALE
         image_id = frame.image_id
         if not 0 <= image_id < MAX_IMAGE_ID:
             return Arrival.REFUSED
@@ -131,9 +141,9 @@ class Series:
         if not seen.add(image_id):
             return self._judge_again(frame)
         self._absent.came(frame.channel, image_id)
-        if seen.runs > self._most_runs():
+        if seen.runs > 1 and seen.runs > self._most_runs():
             self._give_up(frame.channel, seen)
-        return Arrival.NEW
+        return _NEW
 
     def absent(self, message: Absent) -> None:
         """The sender has no images with these ids. That does not keep a series from being idle: none came."""

@@ -361,6 +361,20 @@ def test_claims_that_do_not_hold(changes, reason):
     assert refused(image(**changes)) == reason
 
 
+def test_what_was_claimed_of_the_image_before_does_not_count(decoder):
+    """Words that come again are not read again; they count for images of their size only."""
+    wanted = [((96, 160), "<u2"), ((160, 96), "<u2"), ((160, 96), "<u2"), ((96, 160), "<u2")]
+    for frame, ((height, width), dtype) in enumerate(wanted):
+        (found,) = decoder.decode(image(frame=frame, shape=[width, height]), NOW)
+        assert (found.shape, found.dtype, found.image_id) == ((height, width), dtype, frame)
+    good, other = image(), image(encoding="x")
+    assert refused([good[0], good[1], good[2][:-1]], decoder) == "truncated"
+    assert refused(other, decoder) == "unsupported"
+    assert refused(other, decoder) == "unsupported"
+    assert refused([good[0], good[1], good[2] + b"x"], decoder) == "malformed"
+    assert decoder.decode(good, NOW)[0].shape == (96, 160)
+
+
 def test_a_third_dimension_of_one_and_a_missing_size_are_taken(decoder):
     parts = image(shape=[160, 96, 1])
     claim = json.loads(parts[1])

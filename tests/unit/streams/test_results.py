@@ -1,3 +1,5 @@
+import msgpack
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -44,8 +46,6 @@ def test_round_trip(arrays):
 
 
 def test_header_holds_every_promised_field():
-    import msgpack
-
     parts = results.encode(result(np.zeros(2, np.float32)), [np.zeros(2, np.float32)])
     assert bytes(parts[0]) == b"ptycho\0"
     header = msgpack.unpackb(parts[1])
@@ -56,6 +56,51 @@ def test_header_holds_every_promised_field():
     }
     assert header["type"] == "result"
     assert header["arrays"] == [{"name": "a0", "dtype": "float32", "shape": [2], "units": "rad"}]
+
+
+INT64 = st.integers(-(2**63), 2**64 - 1)
+NUMBERS = st.dictionaries(st.text(max_size=9), st.floats())
+SPECS = st.lists(st.builds(results.ArraySpec, shape=st.lists(INT64, max_size=8).map(tuple))).map(tuple)
+ROUTES = st.text(st.characters(min_codepoint=1, codec="utf-8"), min_size=1)
+
+
+@given(
+    st.builds(
+        results.Result,
+        route=ROUTES,
+        **dict.fromkeys(("series_id", "image_id", "seq", "received_ns", "published_ns"), INT64),
+        specs=SPECS,
+        values=NUMBERS,
+        position=st.none() | NUMBERS,
+        recovered=st.booleans(),
+    )
+)
+def test_a_header_is_what_a_plain_msgpack_map_would_be(result):
+    assert bytes(results.pack(result)[1]) == msgpack.packb(msgspec.to_builtins(result), use_bin_type=True)
+
+
+def test_what_a_detector_attached_is_text_in_notices_of_series():
+    started = results.SeriesStarted("det", "u", 1, "r", "o", 0, 0, None, True, {"blob": b"\xff\x00"})
+    read, _ = results.decode(results.encode(started))
+    assert isinstance(read, results.SeriesStarted) and read.header == {"blob": "/wA="}
+
+
+@given(
+    hnp.arrays(
+        st.sampled_from(sorted(results.DTYPES)),
+        st.tuples(st.integers(1, 5), *[st.integers(0, 40)] * 2),
+        fill=st.nothing(),
+    )
+)
+def test_the_rows_of_a_batch_are_the_contents_of_its_frames(batch):
+    rows = results.contents(batch)
+    assert [bytes(row) for row in rows] == [array.tobytes() for array in batch]
+
+
+@pytest.mark.parametrize(("nbytes", "own"), [(results.SMALL_BYTES, True), (results.SMALL_BYTES + 1, False)])
+def test_a_small_row_keeps_no_batch_alive(nbytes, own):
+    rows = results.contents(np.zeros((3, nbytes), np.uint8))
+    assert all(isinstance(row, bytes) is own for row in rows)
 
 
 def test_arrays_are_not_copied():

@@ -3,8 +3,9 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -20,6 +21,8 @@ from edge.inference.supervisor import Supervisor
 from edge.metrics import serve_metrics
 from edge.models.registry import MODELS
 from edge.pipeline.arena import Arena
+from edge.pipeline.cascades import Cascades
+from edge.pipeline.decompression import Decompression
 from edge.pipeline.disks import DiskWatch
 from edge.pipeline.dispatch import RouteRunner, ServedModel
 from edge.pipeline.inlet import Inlet, Recorded
@@ -28,6 +31,7 @@ from edge.pipeline.loop import Events, Patience, ServingLoop
 from edge.pipeline.outputs import OutputBlocks, depends_on_frame, outputs_nbytes
 from edge.pipeline.outside import Listening, Outside
 from edge.pipeline.placing import Placement
+from edge.pipeline.policy import Policy
 from edge.pipeline.preparing import Preparing
 from edge.pipeline.sinks import ResultSink
 from edge.pipeline.totals import Totals
@@ -37,11 +41,13 @@ from edge.results.files import ResultFiles
 from edge.serverplan import itemsizes, served, server_options
 from edge.simplon.dropped import DroppedPoll
 from edge.supervision.notify import Notifier
+from edge.workers.link import Link
 from streams import codecs
 from streams.ledger.book import SeriesBook
 from streams.ledger.shares import read_share
-from streams.routing import Route
-from streams.sockets import Context, Socket, SocketError, context, publish, read_keys, router, source
+from streams.messages import Decoder
+from streams.routing import Condition, Route, inherited
+from streams.sockets import Context, SocketError, context, publish, read_keys, router, source
 
 NANOSECOND = 1_000_000_000
 STARTING = {
@@ -55,7 +61,11 @@ LINGER_MS = 2_000
 
 @contextmanager
 def data_plane(
-    config: configuration.Config, triton: str | Path = "", recover: bool = False, notifier: Notifier | None = None
+    config: configuration.Config,
+    triton: str | Path = "",
+    recover: bool = False,
+    notifier: Notifier | None = None,
+    link: Link | None = None,
 ) -> Iterator[tuple[ServingLoop, Events, dict[str, Any]]]:
     """Everything that `edge serve` runs, ready: the loop, its events, and the real addresses.
 
@@ -66,6 +76,7 @@ def data_plane(
         triton: address of a running server, or the file in which `edge triton` announces one; empty: one of our own.
         recover: the sources first go through what the captures of an earlier process hold and it did not finish.
         notifier: tells a supervisor what goes on.
+        link: of a worker: where its results go in place of sockets and files of its own.
 
     Raises:
         ConfigError: a file that the conditioning of a source names cannot be used.
@@ -83,33 +94,37 @@ def data_plane(
     with ExitStack() as stack:
         ctx = stack.enter_context(context(keys=keys))
         stack.callback(events.wake_up.close)
-        publisher, ask = publish(ctx), router(ctx)
-        stack.callback(publisher.close, LINGER_MS)
-        stack.callback(ask.close, LINGER_MS)
         recorded = stack.enter_context(recordings(config, recover))
-        files = _files(config, events, recover, totals, stack)
-        sink, addresses = _sink(publisher, ask, config, files)
+        if link is None:
+            files = _files(config, events, recover, totals, stack)
+            sink, addresses = _sink(ctx, config, files, stack)
+        else:
+            sink, addresses = cast(ResultSink, link), link.connect(ctx, stack)
         metrics = stack.enter_context(_metrics(config, totals, not_ready))
         addresses["metrics"] = f"{metrics}/metrics"
         namespace = stack.enter_context(Namespace())
         frames = [namespace.region(f"frames-{at}", each.memory_mib << 20) for at, each in enumerate(config.source)]
         runners, outputs = _runners(config, namespace)
         stack.enter_context(Supervisor(_plan(config, triton, namespace, (*frames, *outputs)), events.put))
+        cascades = Cascades(runners, totals)
         joining = positioning.joining(ctx, {each.name: each.positions for each in config.source}, totals, stack)
         intakes = [
             Intake(
                 _inlet(ctx, each, found, totals),
-                codecs.decoder(each.protocol, each.name, each.options),
-                SeriesBook(read_share(each.share)),
-                Placement(Arena(region, each.name), positioning.reader_of(each.positions), preparing),
+                *_ledger(each, link),
+                _placement(each, region, preparing, events, stack),
                 runners,
                 totals,
+                cascades,
                 _poll(each, events, stack),
             )
             for each, region, found, preparing in zip(config.source, frames, recorded, prepared, strict=True)
         ]
         outside = _outside(config, stack.enter_context(_disks(config)), notifier)
-        loop = ServingLoop(intakes, runners, sink, events, _patience(config), totals, joining, outside)
+        if link is not None:
+            link.watch(intakes, events, totals)
+            outside = replace(outside, seen=link.seen)
+        loop = ServingLoop(intakes, runners, sink, events, _patience(config), totals, cascades, joining, outside)
         yield loop, events, addresses
 
 
@@ -164,9 +179,19 @@ def _files(
     return stack.enter_context(files)
 
 
+def _ledger(source: configuration.Source, link: Link | None) -> tuple[Decoder, SeriesBook]:
+    decoder = codecs.decoder(source.protocol, source.name, source.options)
+    if link is None:
+        return decoder, SeriesBook(read_share(source.share))
+    return link.decoder(source.name, decoder), cast(SeriesBook, link.book(source.name))
+
+
 def _sink(
-    publisher: Socket, ask: Socket, config: configuration.Config, files: ResultFiles | None
+    ctx: Context, config: configuration.Config, files: ResultFiles | None, stack: ExitStack
 ) -> tuple[ResultSink, dict[str, Any]]:
+    publisher, ask = publish(ctx), router(ctx)
+    stack.callback(publisher.close, LINGER_MS)
+    stack.callback(ask.close, LINGER_MS)
     addresses: dict[str, Any] = {
         "results": publisher.bind(config.results.publish),
         "handshake": ask.bind(config.results.handshake),
@@ -179,9 +204,19 @@ def _sink(
     return ResultSink(publisher, ask, addresses["results"], origin, routes, replay_bytes, keep, recall), addresses
 
 
+def _placement(
+    config: configuration.Source, region: Region, preparing: Preparing, events: Events, stack: ExitStack
+) -> Placement:
+    decompression = stack.enter_context(Decompression(config.decompression_threads, events.wake_up.set))
+    arena = Arena(region, config.name)
+    return Placement(arena, positioning.reader_of(config.positions), preparing, decompression)
+
+
 def _runners(config: configuration.Config, namespace: Namespace) -> tuple[list[RouteRunner], list[Region]]:
     runners, outputs = [], []
-    for at, route in enumerate(config.route):
+    dropping = sum(route.when_full != "block" for route in config.route)
+    rules = inherited([_rule(route) for route in config.route])
+    for at, (route, rule) in enumerate(zip(config.route, rules, strict=True)):
         spec = MODELS[route.model]
         model = ServedModel(spec, str(versions(spec.name)[-1]), model_sha256(spec.name), itemsizes(route))
         count = 2 * route.requests_in_flight  # as many again may be unsettled after a lost server
@@ -191,10 +226,14 @@ def _runners(config: configuration.Config, namespace: Namespace) -> tuple[list[R
             nbytes = count * outputs_nbytes(spec, (0, 0), spec.max_batch)
         region = namespace.region(f"outputs-{at}", nbytes)
         outputs.append(region)
-        rule = Route(route.name, route.model, route.sources, route.channels)
-        blocks = OutputBlocks(region, spec, count)
-        runners.append(RouteRunner(rule, model, blocks, route.requests_in_flight, _selection(route)))
+        blocks, policy = OutputBlocks(region, spec, count), Policy(route.when_full, route.slots, dropping)
+        runners.append(RouteRunner(rule, model, blocks, route.requests_in_flight, _selection(route), policy))
     return runners, outputs
+
+
+def _rule(route: configuration.RouteConfig) -> Route:
+    when = Condition.parse(route.when) if route.when else None
+    return Route(route.name, route.model, route.sources, route.channels, route.after, when)
 
 
 def _selection(route: configuration.RouteConfig) -> Selection:

@@ -4,6 +4,7 @@ import json
 import logging
 import signal
 import threading
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 
@@ -40,6 +41,8 @@ CONFIG_FAILURES = (configuration.ConfigError, KeysError)
 @click.option("--proposal", default="", metavar="NAME", help="Whose data are taken; overrides data.proposal.")
 @click.option("--date", "day", type=click.DateTime(["%Y-%m-%d"]), metavar="YYYY-MM-DD",
               help="The day that {date} and {year} stand for in folders; default: today.")  # fmt: skip
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True,
+              help="Processes that share the frames of each source; results are as of one.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line with the real addresses when ready.")
 @click.option("--stop-at-eof", is_flag=True, help="Stop when standard input closes: a parent process has ended.")
 def serve(
@@ -50,6 +53,7 @@ def serve(
     recover: bool,
     proposal: str,
     day: datetime | None,
+    workers: int,
     as_json: bool,
     stop_at_eof: bool,
 ) -> None:
@@ -58,11 +62,18 @@ def serve(
     Ends at Ctrl-C or SIGTERM, after the frames in flight. A second signal ends it at once. Exit code 78: the
     configuration cannot be used.
     """
+    if triton_url and triton_file:
+        raise click.UsageError("--triton-url or --triton-file, not both")
+    if workers > 1:
+        from edge.commands import serve_workers  # its processes import this module
+
+        today = day.date() if day else None
+        asked = serve_workers.Asked(path, workers, triton_url, triton_file, record, recover, proposal, today)
+        serve_workers.run(replace(asked, as_json=as_json, stop_at_eof=stop_at_eof))
+        return
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the loop runs, both signals unwind the start
     if stop_at_eof:
         service.stop_at_eof(service.terminate)
-    if triton_url and triton_file:
-        raise click.UsageError("--triton-url or --triton-file, not both")
     raise_file_limit()  # a flood of connections must not take the descriptors of files
     forbid_core_files()
     notifier = Notifier()

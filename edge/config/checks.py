@@ -8,6 +8,7 @@ import msgspec
 from edge.conditioning.errors import ConditioningError
 from edge.conditioning.settings import check as check_conditioning
 from edge.config.addresses import split_host, url_fault, zmq_fault
+from edge.config.cascading import cascade_problems
 from edge.config.outputs import template_problems
 from edge.config.policy import exposures
 from edge.config.problems import Problem, Steps
@@ -29,6 +30,7 @@ def problems(config: Config) -> Iterator[Problem]:
         yield from _source(source, ("source", at))
     for at, route in enumerate(config.route):
         yield from _route(route, config, ("route", at))
+    yield from cascade_problems(config.route)
     yield from _addresses(config)
     yield from _taken_twice(config)
     if config.results.raw_frames:
@@ -108,6 +110,9 @@ def _route(route: RouteConfig, config: Config, steps: Steps) -> Iterator[Problem
     for at, name in enumerate(route.sources):
         if name not in known:
             yield Problem((*steps, "sources", at), f"no [[source]] is called so; there are {', '.join(known)}")
+    if route.slots and route.when_full == "block":
+        text = 'is for routes that drop images; set when_full to "drop_oldest", or leave it out'
+        yield Problem((*steps, "slots"), text)
     if not route.pixel_bits:
         yield Problem((*steps, "pixel_bits"), "is empty; the default is [16, 32]")
     if route.region and (len(route.region) != 4 or 0 in route.region[2:]):

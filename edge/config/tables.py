@@ -8,6 +8,7 @@ from msgspec import Meta
 from edge.conditioning.selection import MAX_BINNING
 from edge.conditioning.settings import ConditioningSettings
 from edge.positions.settings import Positions
+from streams.routing import WhenFull
 from streams.sockets import Pattern
 
 # A name becomes the name of a folder: one of dots alone would lead out of where it is meant to be.
@@ -41,6 +42,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     plain: bool = False
     socket: Pattern = "pull"
     memory_mib: Mebibytes = 256
+    decompression_threads: Annotated[int, Meta(ge=0, le=64)] = 1
     options: dict[str, Any] = {}
     share: str = ""
     detector_url: str = ""
@@ -56,10 +58,14 @@ class RouteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sources: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
     pixel_bits: tuple[Bits, ...] = (16, 32)
-    requests_in_flight: Annotated[int, Meta(ge=1, le=64)] = 2
-    output_mib: Mebibytes = 128
+    when_full: WhenFull = "block"
+    slots: Annotated[int, Meta(ge=0, le=1 << 20)] = 0
+    requests_in_flight: Annotated[int, Meta(ge=1, le=64)] = 4
+    output_mib: Mebibytes = 256
     region: tuple[Pixels, ...] = ()
     binning: Annotated[int, Meta(ge=1, le=MAX_BINNING)] = 1
+    after: str = ""
+    when: str = ""
 
 
 class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

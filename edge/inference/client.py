@@ -1,6 +1,7 @@
 """The gRPC client of the inference server: the only one (with `tensors`) that imports tritonclient.
 
 Unary calls only. Streaming crashes the server at a window of 64, and HTTP's `async_infer` sleeps 10 ms a call.
+Requests are blocking calls in threads of ours (`callers`).
 """
 
 import time
@@ -9,9 +10,10 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from tritonclient.grpc import InferenceServerClient, InferResult
+from tritonclient.grpc import InferenceServerClient, InferInput, InferResult
 from tritonclient.utils import InferenceServerException
 
+from edge.inference.callers import Callers
 from edge.inference.client_errors import UNFIT, classify
 from edge.inference.launch import TOKEN_HEADER
 from edge.inference.requests import Completion, InferenceError, Request, Span
@@ -55,6 +57,7 @@ class InferenceClient:
         self._timeout_s = client_timeout_s
         self._headers = {} if token is None else {f"triton-grpc-protocol-{TOKEN_HEADER}": token}
         self._grpc: Any = InferenceServerClient(url, channel_args=list(CHANNEL))
+        self._callers = Callers()
         self._closed = False
         self.suspect = ""
         """Why the server must be set up anew, told by answers: readiness calls do not notice it. Empty: no reason."""
@@ -64,27 +67,11 @@ class InferenceClient:
         """See `requests.Submitter`."""
         request.check()
         if self.suspect:  # whoever answers from now on may not be the server that passed our canaries
-            refused = InferenceError("unavailable", self.suspect)
-            on_done(Completion(request.request_id, refused, None, {}))
+            on_done(_refused(request, self.suspect))
             return
-
-        def finished(result: InferResult | None, error: InferenceServerException | None) -> None:
-            on_done(self._completion(request, result, error))
-
-        try:
-            self._grpc.async_infer(
-                request.model,
-                [input_of(request)],
-                finished,
-                request_id=str(request.request_id),
-                outputs=outputs_of(request),
-                client_timeout=self._timeout_s,
-            )
-        except ValueError as error:  # gRPC: "Cannot invoke RPC on closed channel!"
-            refused = InferenceError("unavailable", str(error))
-            on_done(Completion(request.request_id, refused, None, {}))
-        except InferenceServerException as error:  # the message could not even be made, for example: too large
-            on_done(Completion(request.request_id, _typed(error), None, {}))
+        tensor = input_of(request)  # before we return: inline pixels may change then
+        if not self._callers.put(lambda: on_done(self._ask(request, tensor))):
+            on_done(_refused(request, "the connection was closed"))
 
     def doubt(self, reason: str) -> None:
         """See `requests.Submitter`."""
@@ -168,6 +155,7 @@ class InferenceClient:
         if not self._closed:
             self._closed = True
             self._grpc.close()
+            self._callers.close()
 
     def __enter__(self) -> Self:
         return self
@@ -190,23 +178,39 @@ class InferenceClient:
         except InferenceError:
             return False
 
-    def _completion(
-        self, request: Request, result: InferResult | None, error: InferenceServerException | None
-    ) -> Completion:
-        inline = not isinstance(request.outputs, Mapping)
-        if error is not None or result is None:
+    def _ask(self, request: Request, tensor: InferInput) -> Completion:
+        try:
+            result: InferResult = self._grpc.infer(
+                request.model,
+                [tensor],
+                request_id=str(request.request_id),
+                outputs=outputs_of(request),
+                client_timeout=self._timeout_s,
+            )
+        except ValueError as error:  # gRPC: "Cannot invoke RPC on closed channel!"
+            return _refused(request, str(error))
+        except InferenceServerException as error:
             problem = _typed(error)
             self.suspect = self.suspect or _suspicion(problem)
-            ours = isinstance(request.frame, Span) or not inline  # else the server has no way to touch our memory
+            # with all in the message the server has no way to touch our memory
+            ours = isinstance(request.frame, Span) or isinstance(request.outputs, Mapping)
             return Completion(request.request_id, problem, None, {}, problem.settled or not ours)
-        answer: Any = result.get_response()
-        shapes = {output.name: tuple(output.shape) for output in answer.outputs}
-        try:
-            arrays = {name: array_of(result, name) for name in shapes} if inline else None
-        except ValueError as reason:  # fewer bytes than the shape needs, as with numpy 2 in the backend
-            broken = InferenceError("failed", f"{request.model} answered with a broken tensor: {reason}")
-            return Completion(request.request_id, broken, None, {})
-        return Completion(request.request_id, None, arrays, shapes)
+        return _answered(request, result)
+
+
+def _answered(request: Request, result: InferResult) -> Completion:
+    answer: Any = result.get_response()
+    shapes = {output.name: tuple(output.shape) for output in answer.outputs}
+    try:
+        arrays = None if isinstance(request.outputs, Mapping) else {name: array_of(result, name) for name in shapes}
+    except ValueError as reason:  # fewer bytes than the shape needs, as with numpy 2 in the backend
+        broken = InferenceError("failed", f"{request.model} answered with a broken tensor: {reason}")
+        return Completion(request.request_id, broken, None, {})
+    return Completion(request.request_id, None, arrays, shapes)
+
+
+def _refused(request: Request, reason: str) -> Completion:
+    return Completion(request.request_id, InferenceError("unavailable", reason), None, {})
 
 
 def _suspicion(problem: InferenceError) -> str:

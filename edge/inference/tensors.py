@@ -31,7 +31,7 @@ def outputs_of(request: Request) -> list[InferRequestedOutput]:
     return [InferRequestedOutput(name) for name in request.outputs]
 
 
-# async_infer copies these into its message, so one object may serve many requests at a time.
+# infer copies these into its message, so one object may serve many requests at a time.
 @lru_cache(maxsize=4096)
 def _placed_input(shape: tuple[int, int, int, int], span: Span) -> InferInput:
     tensor = InferInput(FRAME, list(shape), "UINT8")

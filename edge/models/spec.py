@@ -1,5 +1,6 @@
 """What a served model is: the one description from which every server configuration is generated."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 ANY = -1
@@ -51,3 +52,17 @@ class ModelSpec:
         if itemsize not in self.itemsizes:
             raise ValueError(f"{self.name} takes {self.itemsizes} bytes a pixel, not {itemsize}")
         return f"{self.name}_u{8 * itemsize}"
+
+
+def scalars(spec: ModelSpec) -> Mapping[str, int | None]:
+    """The single numbers in what a model answers for one frame: by output, how many; None: it is one number.
+
+    Maps and images offer none, and neither does what grows with the frame: nobody decides by one pixel of them.
+    """
+    offered: dict[str, int | None] = {}
+    for output in spec.outputs:
+        if output.shape in ((), (1,)):
+            offered[output.name] = None
+        elif len(output.shape) == 1 and output.shape[0] != ANY:
+            offered[output.name] = output.shape[0]
+    return offered

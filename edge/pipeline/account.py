@@ -37,6 +37,11 @@ class RouteAccount:
         self.received += 1
         self.in_flight += 1
 
+    def decline(self) -> None:
+        """An accepted frame is not wanted after all, by the result of the route before."""
+        self.in_flight -= 1
+        self.unwanted += 1
+
     def drop(self, reason: str) -> None:
         """We chose not to infer an accepted frame."""
         self.in_flight -= 1
@@ -47,12 +52,13 @@ class RouteAccount:
         self.in_flight -= 1
         self.failed[reason] += 1
 
-    def publish(self, latency_ns: int) -> None:
-        """An accepted frame was inferred and its result handed to the subscribers."""
-        self.in_flight -= 1
-        self.inferred += 1
-        self.published += 1
-        self.latency.add(latency_ns)
+    def publish(self, *latencies_ns: int) -> None:
+        """Accepted frames, one for each latency, were inferred and their results handed to the subscribers."""
+        frames = len(latencies_ns)
+        self.in_flight -= frames
+        self.inferred += frames
+        self.published += frames
+        self.latency.add(*latencies_ns)
 
     def recall(self) -> None:
         """The result of an accepted frame was inferred by an earlier process, and handed to the subscribers again."""

@@ -23,6 +23,7 @@ class Pending(msgspec.Struct, gc=False):
     received_wall_ns: int
     received_ns: int  # monotonic
     recovered: bool = False  # from a capture: it may have been inferred before
+    expected: tuple[str, ...] = ()  # routes that wait for this route's result, or for that of one of them
     attempts: int = 0  # servers that it was sent to and that did not survive, or may not have
     tried_epoch: int = 0  # the last of them
     failures: int = 0  # answers of the present server that its model failed
@@ -42,8 +43,15 @@ class RouteQueue:
         return self._size + len(self._aside)
 
     def put(self, frame: Pending) -> None:
-        self._lanes.setdefault(id(frame.lane), deque()).append(frame)
+        lane = self._lanes.get(id(frame.lane))
+        if lane is None:
+            lane = self._lanes[id(frame.lane)] = deque()
+        lane.append(frame)
         self._size += 1
+
+    def take_oldest(self) -> Pending | None:
+        """The frame that waits longest; None where none does."""
+        return self.take(1)[0] if self._size else None
 
     def put_back(self, frames: Iterable[Pending]) -> None:
         """Frames of one request that failed go first again, in their old order."""

@@ -10,8 +10,8 @@ lost connection that is not certain: its slots and its output block stay taken u
 gone, or until a new epoch has registered the memory anew (Triton refuses to unregister memory in use).
 """
 
-from collections.abc import Callable, Mapping
-from typing import Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 import numpy as np
@@ -20,7 +20,11 @@ from edge.conditioning.selection import WHOLE, Selection
 from edge.inference.requests import Completion, InferenceError, Request, Span, Submitter
 from edge.models.spec import ModelSpec
 from edge.pipeline.batching import Pending, RouteQueue
+from edge.pipeline.inflight import InFlight
 from edge.pipeline.outputs import OutputBlocks
+from edge.pipeline.policy import OVERLOAD, SUPERSEDED, Policy
+from edge.pipeline.record import SeriesRecord
+from edge.pipeline.slots import Lane
 from edge.pipeline.totals import Totals
 from streams.routing import Route
 
@@ -54,11 +58,15 @@ class ServedModel(msgspec.Struct, frozen=True):
     itemsizes: tuple[int, ...]  # bytes a pixel for which a variant is loaded
 
 
+Dropped: TypeAlias = tuple[SeriesRecord, tuple[str, ...], str]
+"""An image that its route dropped: its series, the routes that waited for the result, and the reason."""
+
+
 class Outcome(Protocol):
     """What the serving loop does with a frame that left its route."""
 
-    def inferred(self, runner: "RouteRunner", frame: Pending, arrays: Mapping[str, np.ndarray]) -> None:
-        """The model answered; arrays by output name, without a batch axis."""
+    def inferred_all(self, runner: "RouteRunner", frames: Sequence[Pending], arrays: Mapping[str, np.ndarray]) -> None:
+        """The model answered; arrays by output name, [frames, ...], in the order of `frames`."""
         ...
 
     def failed(self, runner: "RouteRunner", frame: Pending, reason: str, detail: str) -> None:
@@ -79,12 +87,19 @@ class RouteRunner:
         route: its rule.
         model: what it runs.
         outputs: blocks for what it answers, more of them than `limit`.
-        limit: requests that may be at the server at the same time.
+        limit: requests that may be at the server at the same time, at most.
         selection: what of the images it takes.
+        policy: what it does with more images than the model takes.
     """
 
     def __init__(
-        self, route: Route, model: ServedModel, outputs: OutputBlocks, limit: int, selection: Selection = WHOLE
+        self,
+        route: Route,
+        model: ServedModel,
+        outputs: OutputBlocks,
+        limit: int,
+        selection: Selection = WHOLE,
+        policy: Policy = Policy(),  # noqa: B008 (frozen)
     ) -> None:
         self.route = route
         self.model = model
@@ -92,9 +107,12 @@ class RouteRunner:
         self.queue = RouteQueue()
         self.outputs = outputs
         self.selection = selection
-        self._limit = limit
+        self.policy = policy
+        self._pacing = InFlight(limit)
         self._flights: dict[int, _Flight] = {}
         self._unsettled: list[_Flight] = []
+        self._held = 0  # slots, by images that wait or are in flight
+        self._dropped: list[Dropped] = []
         self._not_before_ns = 0
         self._last_id = 0
         self._epoch = 0
@@ -105,11 +123,16 @@ class RouteRunner:
         """Requests that are not answered yet."""
         return len(self._flights)
 
+    @property
+    def limit(self) -> int:
+        """Requests that may be in flight now."""
+        return self._pacing.limit
+
     def pump(
         self, server: Serving, now_ns: int, on_done: Callable[["RouteRunner", Completion], None], totals: Totals
     ) -> None:
         """Send what may be sent now: full batches while there is room, a part of one when nothing is in flight."""
-        while now_ns >= self._not_before_ns and self.outputs.free and len(self._flights) < self._limit:
+        while now_ns >= self._not_before_ns and self.outputs.free and len(self._flights) < self._pacing.limit:
             length, may_grow = self.queue.next_batch(self.outputs.capacity)
             if length == 0 or (may_grow and self._flights):
                 return
@@ -129,15 +152,45 @@ class RouteRunner:
             arrays = completion.outputs
             if arrays is None:
                 arrays = self.outputs.read(flight.block, flight.frames[0].shape, len(flight.frames))
-            for at, frame in enumerate(flight.frames):
-                outcome.inferred(self, frame, {name: array[at] for name, array in arrays.items()})
-                frame.lane.release(frame.slot)
+            outcome.inferred_all(self, flight.frames, arrays)
+            for frame in flight.frames:
+                self._release(frame)
+            self._pacing.answered(len(flight.frames), len(self.queue) >= len(flight.frames), now_ns)
         else:
             self._recover(flight, error, now_ns, outcome, totals)
         if completion.settled or flight.server.epoch < self._epoch:
             self._settle(flight)
         else:
             self._unsettled.append(flight)
+
+    def admits(self, lane: Lane) -> bool:
+        """Whether one more image may take a slot of `lane`; older ones that wait are dropped for it where they must.
+
+        A route that blocks admits every image: where there is no slot for it, its source waits.
+        """
+        if not self.policy.drops:
+            return True
+        if self.policy.when_full == "latest":
+            while self._drop_oldest(SUPERSEDED):
+                pass
+        quota = self.policy.quota(lane.count)
+        while self._held + self._quarantined() >= quota and self._drop_oldest(OVERLOAD):
+            pass
+        return self._held + self._quarantined() < quota
+
+    def offer(self, frame: Pending) -> None:
+        """An image in its slot, which this route holds from now on."""
+        self._held += 1
+        self.queue.put(frame)
+
+    def refuse(self, record: SeriesRecord, expected: tuple[str, ...]) -> None:
+        """An image that was not admitted; `expected` as of `Pending`."""
+        self._dropped.append((record, expected, OVERLOAD))
+
+    def pop_dropped(self) -> list[Dropped]:
+        """The images that were dropped since the last call."""
+        dropped, self._dropped = self._dropped, []
+        return dropped
 
     def abandon(self) -> list[Pending]:
         """Give up everything that waits or is in flight, at the very end."""
@@ -173,8 +226,22 @@ class RouteRunner:
                 again.append(frame)
             else:
                 outcome.failed(self, frame, "failed", self._failure)
-                frame.lane.release(frame.slot)
+                self._release(frame)
         self.queue.put_back(again)
+
+    def _drop_oldest(self, reason: str) -> bool:
+        frame = self.queue.take_oldest()
+        if frame is not None:
+            self._release(frame)
+            self._dropped.append((frame.record, frame.expected, reason))
+        return frame is not None
+
+    def _quarantined(self) -> int:
+        return sum(len(flight.frames) for flight in self._unsettled)
+
+    def _release(self, frame: Pending) -> None:
+        self._held -= 1
+        frame.lane.release(frame.slot)
 
     def _settle(self, flight: _Flight) -> None:
         self.outputs.give_back(flight.block)
@@ -193,7 +260,7 @@ class RouteRunner:
                 again.append(frame)
             else:
                 outcome.failed(self, frame, error.kind, str(error))
-                frame.lane.release(frame.slot)
+                self._release(frame)
         if not again:
             return
         totals.retries[self.route.name, error.kind] += 1

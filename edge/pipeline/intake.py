@@ -5,13 +5,16 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from edge.pipeline.cascades import Cascades
 from edge.pipeline.dispatch import RouteRunner
 from edge.pipeline.dropped import DroppedBook
 from edge.pipeline.inlet import CLOSED, SETTLED, TRIGGERED, Inlet, Received
 from edge.pipeline.placing import Failed, Placement, Waiting
+from edge.pipeline.plans import MOST_PLANS, Kind, Plan
 from edge.pipeline.preparing import Shot
 from edge.pipeline.record import SeriesRecord
-from edge.pipeline.refusal import refusal_of
 from edge.pipeline.settling import Settling
 from edge.pipeline.totals import Totals
 from streams.ledger.book import SeriesBook
@@ -23,12 +26,12 @@ from streams.recording.segments import Place
 log = logging.getLogger(__name__)
 
 Opened = Callable[[SeriesRecord], None]
-Recalled = Callable[[SeriesRecord, RouteRunner, Frame], bool]
-"""Publishes the result that an earlier process logged of an image; False where it did not."""
+Recalled = Callable[[SeriesRecord, RouteRunner, Frame], Mapping[str, np.ndarray] | None]
+"""Publishes the result that an earlier process logged of an image, and tells it; None where it did not."""
 
 
-def _nothing_recalled(record: SeriesRecord, runner: RouteRunner, frame: Frame) -> bool:
-    return False
+def _nothing_recalled(record: SeriesRecord, runner: RouteRunner, frame: Frame) -> None:
+    return None
 
 
 class Intake:
@@ -41,6 +44,7 @@ class Intake:
         placement: its way into memory.
         runners: all routes.
         totals: counters.
+        cascades: which routes follow which.
         ask_dropped: asks the detector how many images it dropped; the answer is entered into `dropped`.
     """
 
@@ -52,6 +56,7 @@ class Intake:
         placement: Placement,
         runners: Sequence[RouteRunner],
         totals: Totals,
+        cascades: Cascades | None = None,
         ask_dropped: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = inlet.source
@@ -64,10 +69,18 @@ class Intake:
         self._decoder = decoder
         self._runners = runners
         self._totals = totals
+        self._cascades = Cascades(runners, totals) if cascades is None else cascades
         self._book = book
         self._placement = placement
         self._warned: set[str] = set()
+        self._of = {arrival: (self.name, arrival) for arrival in Arrival}  # labels
+        self._plans: dict[SeriesRecord, dict[Kind, Plan]] = {}
         self._pieces: Place | None = None  # of the first message that says something with the next ones only
+
+    @property
+    def filling(self) -> int:
+        """Images that are being decompressed."""
+        return self._placement.filling
 
     @property
     def blocked(self) -> bool:
@@ -111,14 +124,19 @@ class Intake:
                 log.warning("source %s: message dropped, %s; further ones are counted only", self.name, error)
             return
         self._pieces = self._pieces or received.place
-        arrived: dict[str, list[Frame]] = {}  # by series; a message has frames of one as a rule
+        arrived: list[tuple[SeriesRecord, list[Frame]]] = []  # a message has frames of one series as a rule
         for message in messages:
             if isinstance(message, Frame):
                 series, new = self._book.of_frame(message, now_ns)
                 if new:
                     self._enter(series, received, opened)
-                if self._arrives(message, series, now_ns):
-                    arrived.setdefault(series.uid, []).append(message)
+                arrival = series.take(message, now_ns)
+                self._totals.arrivals[self._of[arrival]] += 1
+                if arrival is Arrival.NEW:
+                    record = self.records[series.uid]
+                    if not arrived or arrived[-1][0] is not record:
+                        arrived.append((record, []))
+                    arrived[-1][1].append(message)
             elif isinstance(message, SeriesStart):
                 series, new = self._book.open(message, now_ns)
                 if new:
@@ -131,18 +149,46 @@ class Intake:
                     self._ask_dropped()
         if messages:
             self._pieces = None
-        for uid, frames in arrived.items():
-            record = self.records[uid]
+        for record, frames in arrived:
             if not record.settled:
                 for shot in self._placement.preparing.shots(frames, record.start):
-                    wanted = self._wanted(shot, record, failed)
-                    if received.recovered:
-                        wanted = [runner for runner in wanted if not recalled(record, runner, shot.frame)]
-                    if wanted:
-                        waiting = Waiting(
-                            shot.frame, record, wanted, received.received_ns, now_ns, received.recovered, shot
-                        )
-                        self._placement.put(waiting)
+                    self._route(shot, record, received, now_ns, failed, recalled)
+
+    def _route(
+        self, shot: Shot, record: SeriesRecord, received: Received, now_ns: int, failed: Failed, recalled: Recalled
+    ) -> None:
+        """Enter an image into the accounts of all routes; those that can take it get it as soon as it has a slot."""
+        plan = self._plan(shot.frame, record)
+        for account in plan.accepting:
+            account.accept()
+        for account, route in plan.declining:
+            account.skip()
+            self._totals.outcomes[route, "unwanted", ""] += 1
+        for runner, reason, detail in plan.refused:
+            failed(record, runner, *(("conditioning", shot.error) if shot.error else (reason, detail)))
+        if shot.error:
+            for runner in plan.able:
+                failed(record, runner, "conditioning", shot.error)
+            return
+        expected = plan.expected
+        if received.recovered or len(plan.runners) + len(expected) < len(plan.able):
+            recall = (lambda runner: recalled(record, runner, shot.frame)) if received.recovered else None
+            now, expected = self._cascades.begin(record, plan.able, recall)
+            plan = plan.only(now)
+        if plan.runners:
+            self._placement.put(Waiting(shot, record, plan, received.received_ns, now_ns, received.recovered, expected))
+
+    def _plan(self, frame: Frame, record: SeriesRecord) -> Plan:
+        plans = self._plans.get(record)
+        if plans is None:
+            plans = self._plans[record] = {}
+        kind = (frame.channel, frame.shape, frame.dtype)
+        plan = plans.get(kind)
+        if plan is None:
+            if len(plans) >= MOST_PLANS:
+                plans.clear()
+            plan = plans[kind] = Plan(frame, record, self._runners)
+        return plan
 
     def place(self, failed: Failed) -> None:
         """Decompress waiting frames into slots for as long as there are free ones."""
@@ -163,7 +209,7 @@ class Intake:
         return self._placement.copied, self._placement.preparing.missing
 
     def shut_down(self) -> list[tuple[SeriesRecord, RouteRunner]]:
-        """Close what is open; the wanted frames that had no slot yet, one entry a route."""
+        """Close what is open; the wanted images that are in no slot yet, one entry a route."""
         given_up = self._placement.abandon()
         for series in self._book.open_series():
             series.shut_down()
@@ -175,6 +221,8 @@ class Intake:
         for uid in done:
             self._book.finish(uid)
         records = [self.records.pop(uid) for uid in done]
+        for record in records:
+            self._plans.pop(record, None)
         for record in records:
             self._reconcile(record.series)
         return [record for record in records if not record.settled]
@@ -214,32 +262,7 @@ class Intake:
                 geometry = self._placement.preparing.geometry(record.start, runner.selection)
                 record.geometry[runner.route.name] = geometry
             self.records[series.uid] = record
+        self._plans.pop(record, None)  # its start may have come after its first images, and name routes' sources
         self._warned.clear()
         if not record.settled:
             opened(record)
-
-    def _arrives(self, frame: Frame, series: Series, now_ns: int) -> bool:
-        """Enter the arrival of `frame`; whether it is one to infer."""
-        arrival = series.take(frame, now_ns)
-        self._totals.arrivals[self.name, arrival] += 1
-        return arrival is Arrival.NEW
-
-    def _wanted(self, shot: Shot, record: SeriesRecord, failed: Failed) -> list[RouteRunner]:
-        """The routes that are to infer an image; it is entered into the accounts of all."""
-        frame = shot.frame
-        wanted = []
-        for runner in self._runners:
-            route, account = runner.route, record.accounts.get(runner.route.name)
-            if account is None:  # a route of other sources
-                continue
-            if not route.wants(frame):
-                account.skip()
-                self._totals.outcomes[route.name, "unwanted", ""] += 1
-                continue
-            account.accept()
-            refusal = refusal_of(frame, runner, shot.error)
-            if refusal is None:
-                wanted.append(runner)
-            else:
-                failed(record, runner, *refusal)
-        return wanted

@@ -6,25 +6,15 @@ the position comes, when it is known that none will, when it has waited long eno
 
 import heapq
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 
 import msgspec
-import numpy as np
 
-from edge.pipeline.batching import Pending
-from edge.pipeline.dispatch import RouteRunner
+from edge.pipeline.finished import Finished
 from edge.pipeline.position_sources import HeaderPositions, PositionSource, StreamPositions
 from edge.pipeline.record import SeriesRecord
 from streams.positions.headers import Awaited, Missing, Verdict, Why
-
-
-class Finished(msgspec.Struct, gc=False):
-    """What a model made of one frame."""
-
-    runner: RouteRunner
-    frame: Pending
-    arrays: Mapping[str, np.ndarray]
 
 
 class Joins(msgspec.Struct, frozen=True):
@@ -64,9 +54,8 @@ class Waiting:
 
     def hold(self, finished: Finished, now_ns: int) -> list[Leaving]:
         """Keep a result; the oldest ones that have to leave for it."""
-        arrays = {name: array.copy() for name, array in finished.arrays.items()}  # views would keep whole batches
-        finished = Finished(finished.runner, finished.frame, arrays)
-        held = _Held(finished, sum(array.nbytes for array in arrays.values()), now_ns + self._joins.wait_ns)
+        finished = finished.alone()  # views would keep whole batches
+        held = _Held(finished, finished.nbytes, now_ns + self._joins.wait_ns)
         self._by_age.append(held)
         heap = self._by_id.setdefault(finished.frame.record.series.uid, [])
         heapq.heappush(heap, (finished.frame.image_id, next(self._number), held))
@@ -155,14 +144,18 @@ class Joining:
         if joins is not None:
             joins.source.forget(record.series.uid)
 
-    def offer(self, finished: Finished, now_ns: int) -> list[Leaving]:
-        """A result; those that may be published now: this one, unless it is held, or older ones that it displaces."""
-        name = finished.frame.record.series.source
-        joins = self._joins.get(name)
-        verdict = (self._header if joins is None else joins.source).position(finished.frame)
-        if isinstance(verdict, Awaited):
-            return self._waiting[name].hold(finished, now_ns)
-        return [(finished, verdict)]
+    def offer(self, results: Iterable[Finished], now_ns: int) -> list[Leaving]:
+        """Results; those that may be published now: these, unless they are held, and older ones that they displace."""
+        leaving: list[Leaving] = []
+        for finished in results:
+            name = finished.frame.record.series.source
+            joins = self._joins.get(name)
+            verdict = (self._header if joins is None else joins.source).position(finished.frame)
+            if isinstance(verdict, Awaited):
+                leaving += self._waiting[name].hold(finished, now_ns)
+            else:
+                leaving.append((finished, verdict))
+        return leaving
 
     def decided(self, now_ns: int) -> Iterator[Leaving]:
         """Results that wait no longer."""

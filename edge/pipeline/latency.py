@@ -18,14 +18,17 @@ class LatencyHistogram:
         self._total = 0
         self.max_ns = 0
 
-    def add(self, latency_ns: int) -> None:
-        """Count one latency."""
-        bucket = 0
-        if latency_ns > SMALLEST_NS:
-            bucket = min(LAST, int(math.log10(latency_ns / SMALLEST_NS) * BUCKETS_PER_DECADE))
-        self._counts[bucket] = self._counts.get(bucket, 0) + 1
-        self._total += 1
-        self.max_ns = max(self.max_ns, latency_ns)
+    def add(self, *latencies_ns: int) -> None:
+        """Count latencies."""
+        counts, log10 = self._counts, math.log10
+        for latency_ns in latencies_ns:
+            bucket = 0
+            if latency_ns > SMALLEST_NS:
+                bucket = int(log10(latency_ns / SMALLEST_NS) * BUCKETS_PER_DECADE)
+                bucket = bucket if bucket < LAST else LAST
+            counts[bucket] = counts.get(bucket, 0) + 1
+        self._total += len(latencies_ns)
+        self.max_ns = max((self.max_ns, *latencies_ns))
 
     def percentile_ns(self, percent: float) -> float:
         """The latency that `percent` of all do not exceed (middle of its bucket); NaN without any."""

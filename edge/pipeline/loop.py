@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from edge.inference.events import ServerChecked, ServerLost, ServerReady
 from edge.inference.requests import Completion
+from edge.pipeline.cascades import Cascades
 from edge.pipeline.control import Control
 from edge.pipeline.dispatch import RouteRunner, Serving
 from edge.pipeline.dropped import Reading
@@ -30,6 +31,9 @@ log = logging.getLogger(__name__)
 
 Event = ServerReady | ServerChecked | ServerLost | SeriesEnded | Reading | tuple[RouteRunner, Completion]
 """What other threads report; a `SeriesEnded` says that its results are in their log."""
+
+SHUTDOWN = "shutdown"
+"""Reason of a drop: we stop."""
 
 TICK_NS = 100_000_000
 BEAT_NS = 1_000_000_000
@@ -82,6 +86,7 @@ class ServingLoop:
         events: Events,
         patience: Patience,
         totals: Totals,
+        cascades: Cascades | None = None,
         joining: Joining | None = None,
         outside: Outside = Outside(),  # noqa: B008 (frozen)
     ) -> None:
@@ -93,7 +98,8 @@ class ServingLoop:
         self._patience = patience
         self._totals = totals
         self._joining = Joining() if joining is None else joining
-        self._publisher = Publisher(sink, self._joining, self._control, totals)
+        self._cascades = Cascades(runners, totals) if cascades is None else cascades
+        self._publisher = Publisher(sink, self._joining, self._control, totals, self._cascades)
         self._outside = outside
         self._observer = Observer(intakes, runners, sink, totals, outside)
         self._server: Serving | None = None
@@ -137,14 +143,15 @@ class ServingLoop:
         return self._observer.answer(question) if isinstance(question, Ready) else self._control.answer(question)
 
     def _take_in(self, intake: Intake) -> None:
+        publisher, pace = self._publisher, self._publisher.pace
         until_ns = time.monotonic_ns() + TAKE_NS
-        while time.monotonic_ns() < until_ns:
-            if intake.blocked or self._publisher.pace.wait_ms(time.monotonic_ns()):
+        while not intake.blocked and (now_ns := time.monotonic_ns()) < until_ns:
+            if intake.inlet.recovering and pace.wait_ms(now_ns):
                 return
-            if not intake.take_next(self._publisher.opened, self._publisher.refused, self._publisher.recalled):
+            if not intake.take_next(publisher.opened, publisher.refused, publisher.recalled):
                 self._joining.quiet(intake.name)
                 return
-            intake.place(self._publisher.refused)
+            intake.place(publisher.refused)
 
     def _take_positions(self) -> None:
         for stream in self._joining.streams:
@@ -166,9 +173,12 @@ class ServingLoop:
         self._publisher.publish(self._joining.decided(now_ns))
         for intake in self._intakes:
             intake.place(self._publisher.refused)
-        if self._server is not None:
-            for runner in self._runners:
+        for runner in self._runners:
+            if self._server is not None:
                 runner.pump(self._server, now_ns, self._post, self._totals)
+            for record, expected, reason in runner.pop_dropped():
+                self._publisher.drop(record, runner, reason)
+                self._cascades.lost(record, runner, expected)
         if now_ns - self._tick_ns >= TICK_NS:
             self._tick(now_ns)
         for intake in self._intakes:
@@ -242,10 +252,11 @@ class ServingLoop:
         self._publisher.publish(self._joining.give_up())
         for runner in self._runners:
             for frame in runner.abandon():
-                self._publisher.drop(frame.record, runner)
+                self._publisher.drop(frame.record, runner, SHUTDOWN)
+                self._cascades.lost(frame.record, runner, frame.expected, SHUTDOWN)
         for intake in self._intakes:
             for record, runner in intake.shut_down():
-                self._publisher.drop(record, runner)
+                self._publisher.drop(record, runner, SHUTDOWN)
             for record in intake.pop_finished():
                 self._publisher.close(record)
             intake.inlet.keep_rest()
@@ -253,5 +264,5 @@ class ServingLoop:
 
     def _busy(self) -> bool:
         return any(runner.in_flight or len(runner.queue) for runner in self._runners) or any(
-            intake.blocked for intake in self._intakes
+            intake.blocked or intake.filling for intake in self._intakes
         )

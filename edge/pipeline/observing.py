@@ -98,8 +98,10 @@ class Observer:
         for peers in self._doors.values():
             peers.poll()
         self._failing = self._look_at_disks(now_ns)
-        self.problems = problems(self._facts(now_ns), Ready())
+        facts = self._facts(now_ns)
+        self.problems = problems(facts, Ready())
         self._enter()
+        self._outside.seen(facts)
         text = "; ".join(one.why for one in self.problems)
         said = f"not ready: {text}" if text else "ready"
         if said != self._said:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from edge.pipeline.readiness import Facts
+
 
 class Listening(NamedTuple):
     """Where the socket of a source is: the address that it connects to, or is `bound` to."""
@@ -18,6 +20,10 @@ def _nothing() -> None:
 
 def _unheard(text: str) -> None:
     """Nobody wants to know."""
+
+
+def _unseen(facts: Facts) -> None:
+    """Nobody wants to know how things are."""
 
 
 def _sound() -> Mapping[str, str]:
@@ -35,6 +41,7 @@ class Outside:
         listening: of each source, by name.
         required: subscribers without whom nothing may be measured.
         disks: what is wrong with the disks of captures (`recording`) and result files (`results`), by these names.
+        seen: told several times a second how things are.
     """
 
     beat: Callable[[], None] = _nothing
@@ -42,3 +49,4 @@ class Outside:
     listening: Mapping[str, Listening] = field(default_factory=dict)
     required: Sequence[str] = ()
     disks: Callable[[], Mapping[str, str]] = _sound
+    seen: Callable[[Facts], None] = _unseen

@@ -1,7 +1,11 @@
-"""From message to slot: wanted images are decompressed into shared memory as soon as slots are free."""
+"""From message to slot: wanted images are decompressed into shared memory as soon as slots are free.
+
+Images are decompressed side by side where there are threads for it, but reach their routes in the order in which they
+arrived.
+"""
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,12 +14,14 @@ import numpy as np
 from edge.conditioning.selection import WHOLE, Selection
 from edge.pipeline.arena import Arena, FrameTooLarge, LaneKey
 from edge.pipeline.batching import Pending
+from edge.pipeline.decompression import Decompression, Job
 from edge.pipeline.dispatch import RouteRunner
-from edge.pipeline.filling import Filling
+from edge.pipeline.plans import Plan
 from edge.pipeline.preparing import Preparing, Shot
 from edge.pipeline.record import SeriesRecord
 from edge.pipeline.slots import Lane
-from streams.messages import CodecError, Frame
+from streams.ledger.series import Series
+from streams.messages import Frame
 from streams.positions.headers import position_in
 
 Failed = Callable[[SeriesRecord, RouteRunner, str, str], None]  # reason, detail
@@ -24,32 +30,40 @@ PositionReader = Callable[[Any], dict[str, float] | None]
 
 
 MOST_WAYS = 256
-"""Channels and shapes whose way is remembered."""
+"""Plans whose way is remembered."""
 
 
 class Waiting(msgspec.Struct, gc=False):
     """A wanted image that has no slot yet. Its blobs are still views into the message."""
 
-    frame: Frame
+    shot: Shot
     record: SeriesRecord
-    runners: list[RouteRunner]
+    plan: Plan
     received_wall_ns: int
     received_ns: int
     recovered: bool = False
-    shot: Shot | None = None  # None: the frame as it came
+    expected: tuple[str, ...] = ()  # routes that wait for the result of another one
 
 
 class _Way(msgspec.Struct, gc=False):
-    """Where images of one channel, shape and type go that are wanted by the same routes."""
+    """Where images of one plan go."""
 
-    runners: list[RouteRunner]
     lanes: tuple[Lane, ...]  # one a selection
     shapes: tuple[tuple[int, int], ...]  # of what each selection takes
     holders: tuple[int, ...]  # routes that share each
     whole: int | None  # position of the lane of whole images
     parts: tuple[tuple[int, Selection], ...]  # positions of the others
     of_runner: tuple[int, ...]  # position of each runner's lane
-    itemsize: int
+    nbytes: int  # of the whole image
+
+
+class _Filling(msgspec.Struct, gc=False):
+    """An image on its way into its slots."""
+
+    waiting: Waiting
+    way: _Way
+    slots: list[int]
+    job: Job
 
 
 class Placement:
@@ -61,101 +75,140 @@ class Placement:
         arena: its memory.
         reader: finds positions.
         preparing: makes images of its frames.
+        decompression: does what takes long.
     """
 
-    def __init__(self, arena: Arena, reader: PositionReader = position_in, preparing: Preparing | None = None) -> None:
+    def __init__(
+        self,
+        arena: Arena,
+        reader: PositionReader = position_in,
+        preparing: Preparing | None = None,
+        decompression: Decompression | None = None,
+    ) -> None:
         self.arena = arena
         self.preparing = preparing or Preparing()
         self._reader = reader
+        self._decompression = decompression or Decompression()
         self._waiting: deque[Waiting] = deque()
-        self._filling = Filling()
-        self._ways: dict[tuple[str, tuple[int, int], str], _Way] = {}
+        self._filling: deque[_Filling] = deque()
+        self._ways: dict[Plan, _Way] = {}
         self._carved_for = ""  # series
         self._pitches: dict[LaneKey, int] = {}  # of that series
 
     def __len__(self) -> int:
+        """Images that have no slot yet."""
         return len(self._waiting)
+
+    @property
+    def filling(self) -> int:
+        """Images that are being decompressed."""
+        return len(self._filling)
 
     @property
     def copied(self) -> int:
         """Images that were copied once more, for the selection of a route."""
-        return self._filling.copied
+        return self._decompression.copied
 
     def put(self, waiting: Waiting) -> None:
         """A wanted image."""
         self._waiting.append(waiting)
 
     def abandon(self) -> list[tuple[SeriesRecord, RouteRunner]]:
-        """Give up the images that had no slot yet: one entry a route."""
-        given_up = [(waiting.record, runner) for waiting in self._waiting for runner in waiting.runners]
+        """Give up the images that are in no slot yet: one entry a route."""
+        images = [*self._waiting, *(filling.waiting for filling in self._filling)]
         self._waiting.clear()
-        return given_up
+        self._filling.clear()
+        return [(image.record, runner) for image in images for runner in _all_routes(image)]
 
     def place(self, failed: Failed) -> None:
-        """Decompress waiting images into slots for as long as there are free ones."""
+        """Decompress waiting images into slots for as long as there are free ones; hand on those that are done."""
         while self._waiting:
             waiting = self._waiting[0]
             try:
-                way = self._way(waiting)
+                way = self._way(waiting.plan, waiting.record)
             except FrameTooLarge as error:
                 self._fail(self._waiting.popleft(), "too_large", str(error), failed)
                 continue
-            if way is None or any(lane.free == 0 for lane in way.lanes):
-                return
-            self._fill(self._waiting.popleft(), way, failed)
+            if waiting.plan.dropping:
+                way = self._admitted(waiting, way)
+            if way is None or not _free(way):
+                if waiting.plan.patient:
+                    break
+                _refuse(waiting, waiting.plan.runners)
+            elif way.lanes:
+                self._fill(waiting, way)
+            self._waiting.popleft()
+        while self._filling and self._filling[0].job.done:
+            self._hand_on(self._filling.popleft(), failed)
 
-    def _fill(self, waiting: Waiting, way: _Way, failed: Failed) -> None:
+    def _admitted(self, waiting: Waiting, way: _Way | None) -> _Way | None:
+        """The way of an image after the routes that drop were asked whether they have room for it.
+
+        They are not asked, and drop nothing, while it has to wait for the others.
+        """
+        plan = waiting.plan
+        if way is None or (plan.patient and not _free(way)):
+            return way
+        lane_of = dict(zip(plan.runners, way.of_runner, strict=True))
+        refusing = [runner for runner in plan.dropping if not runner.admits(way.lanes[lane_of[runner]])]
+        if not refusing:
+            return way
+        _refuse(waiting, refusing)
+        waiting.plan = plan.only([runner for runner in plan.runners if runner not in refusing])
+        waiting.expected = tuple(name for name in waiting.expected if name in waiting.plan.expected)
+        return self._way(waiting.plan, waiting.record)
+
+    def _fill(self, waiting: Waiting, way: _Way) -> None:
         slots = [_acquired(lane) for lane in way.lanes]
-        shot = waiting.shot or Shot(waiting.frame, (waiting.frame,))
         whole = None if way.whole is None else way.lanes[way.whole].buffer(slots[way.whole])
-        try:
-            self._filling.fill(
-                shot, whole, [(selection, way.lanes[at].buffer(slots[at])) for at, selection in way.parts]
-            )
-        except CodecError as error:
+        parts = [(selection, way.lanes[at].buffer(slots[at])) for at, selection in way.parts]
+        job = Job(waiting.shot, whole, parts, way.nbytes)
+        self._filling.append(_Filling(waiting, way, slots, job))
+        self._decompression.take(job)
+
+    def _hand_on(self, filling: _Filling, failed: Failed) -> None:
+        waiting, way, slots, job = filling.waiting, filling.way, filling.slots, filling.job
+        if job.error is not None:
             for at, lane in enumerate(way.lanes):
                 lane.fill(slots[at], 0)
-            self._fail(waiting, error.reason, str(error), failed)
+            self._fail(waiting, job.error.reason, str(job.error), failed)
             return
         for at, lane in enumerate(way.lanes):
             lane.fill(slots[at], way.holders[at])
-        position = self._reader(waiting.frame.user_data)
-        for number, runner in enumerate(waiting.runners):
-            at = way.of_runner[number]
-            runner.queue.put(_pending(waiting, way, at, slots[at], position))
+        position = self._reader(waiting.shot.frame.user_data)
+        for runner, at in zip(waiting.plan.runners, way.of_runner, strict=True):
+            runner.offer(_pending(waiting, way, at, slots[at], position))
 
-    def _way(self, waiting: Waiting) -> _Way | None:
+    def _way(self, plan: Plan, record: SeriesRecord) -> _Way | None:
         """Where the image goes; None while the lanes must drain before they can be carved for it."""
-        frame = waiting.frame
-        key = (frame.channel, frame.shape, frame.dtype)
-        way = self._ways.get(key)
-        if way is not None and way.runners == waiting.runners:
+        way = self._ways.get(plan)
+        if way is not None:
             return way
-        selections = tuple(dict.fromkeys(runner.selection for runner in waiting.runners))
+        frame = plan.frame
+        selections = tuple(dict.fromkeys(runner.selection for runner in plan.runners))
         wanted = {(frame.channel, selection): selected_nbytes(frame, selection) for selection in selections}
         if not self.arena.fits(wanted):
             if not self.arena.drained:
                 return None
             self._ways.clear()
-            self._carve(waiting, wanted)
-        way = _way_of(waiting, selections, tuple(self.arena.lanes[lane] for lane in wanted))
+            self._carve(plan, record.series, wanted)
+        way = _way_of(plan, selections, tuple(self.arena.lanes[lane] for lane in wanted))
         if len(self._ways) >= MOST_WAYS:
             self._ways.clear()
-        self._ways[key] = way
+        self._ways[plan] = way
         return way
 
-    def _carve(self, waiting: Waiting, wanted: Mapping[LaneKey, int]) -> None:
+    def _carve(self, plan: Plan, series: Series, wanted: Mapping[LaneKey, int]) -> None:
         """Lanes for this image, for the other channels of its series, and for what came of the series before.
 
         Channels are taken to be alike until their frames tell: a lane more or of another pitch is carved then.
         """
-        series = waiting.record.series
         before = self._pitches if self._carved_for == series.uid else {}
-        channels = (waiting.frame.channel,) if _assembled(waiting) else series.channels
+        channels = (plan.frame.channel,) if self.preparing.assembles else series.channels
         alike = {
-            (channel, runner.selection): wanted[waiting.frame.channel, runner.selection]
+            (channel, runner.selection): wanted[plan.frame.channel, runner.selection]
             for channel in channels
-            for runner in waiting.runners
+            for runner in plan.runners
             if not runner.route.channels or channel in runner.route.channels
         }
         pitches = {**alike, **before, **wanted}
@@ -163,7 +216,7 @@ class Placement:
         self._carved_for, self._pitches = series.uid, pitches
 
     def _fail(self, waiting: Waiting, reason: str, detail: str, failed: Failed) -> None:
-        for runner in waiting.runners:
+        for runner in _all_routes(waiting):
             failed(waiting.record, runner, reason, detail)
 
 
@@ -173,21 +226,31 @@ def selected_nbytes(frame: Frame, selection: Selection) -> int:
     return height * width * np.dtype(frame.dtype).itemsize
 
 
-def _assembled(waiting: Waiting) -> bool:
-    return waiting.shot is not None and len(waiting.shot.parts) > 1
+def _free(way: _Way) -> bool:
+    return all(lane.free for lane in way.lanes)
 
 
-def _way_of(waiting: Waiting, selections: tuple[Selection, ...], lanes: tuple[Lane, ...]) -> _Way:
-    of_runner = tuple(selections.index(runner.selection) for runner in waiting.runners)
+def _refuse(waiting: Waiting, runners: Sequence[RouteRunner]) -> None:
+    for runner in runners:
+        runner.refuse(waiting.record, waiting.expected)
+
+
+def _all_routes(waiting: Waiting) -> list[RouteRunner]:
+    """The routes that were to get the image, now or later."""
+    plan = waiting.plan
+    return [*plan.runners, *(runner for runner in plan.able if runner.route.name in waiting.expected)]
+
+
+def _way_of(plan: Plan, selections: tuple[Selection, ...], lanes: tuple[Lane, ...]) -> _Way:
+    of_runner = tuple(selections.index(runner.selection) for runner in plan.runners)
     return _Way(
-        runners=list(waiting.runners),
         lanes=lanes,
-        shapes=tuple(selection.shape(waiting.frame.shape) for selection in selections),
+        shapes=tuple(selection.shape(plan.frame.shape) for selection in selections),
         holders=tuple(of_runner.count(at) for at in range(len(selections))),
         whole=selections.index(WHOLE) if WHOLE in selections else None,
         parts=tuple((at, selection) for at, selection in enumerate(selections) if selection != WHOLE),
         of_runner=of_runner,
-        itemsize=np.dtype(waiting.frame.dtype).itemsize,
+        nbytes=selected_nbytes(plan.frame, WHOLE),
     )
 
 
@@ -198,17 +261,18 @@ def _acquired(lane: Lane) -> int:
 
 
 def _pending(waiting: Waiting, way: _Way, at: int, slot: int, position: dict[str, float] | None) -> Pending:
-    frame = waiting.frame
+    frame = waiting.shot.frame
     return Pending(
-        record=waiting.record,
-        lane=way.lanes[at],
-        slot=slot,
-        image_id=frame.image_id,
-        channel=frame.channel,
-        shape=way.shapes[at],
-        itemsize=way.itemsize,
-        position=position,
-        received_wall_ns=waiting.received_wall_ns,
-        received_ns=waiting.received_ns,
-        recovered=waiting.recovered,
+        waiting.record,
+        way.lanes[at],
+        slot,
+        frame.image_id,
+        frame.channel,
+        way.shapes[at],
+        waiting.plan.itemsize,
+        position,
+        waiting.received_wall_ns,
+        waiting.received_ns,
+        waiting.recovered,
+        waiting.expected,
     )

@@ -24,6 +24,9 @@ READ_NS = 200_000_000
 """Time for which positions are read before frames: longer than a full queue of them takes."""
 
 
+_ABSENT = Missing(Why.ABSENT)  # made once: this is asked for every frame
+
+
 class PositionSource(Protocol):
     """Answers for the images of one source."""
 
@@ -48,7 +51,7 @@ class HeaderPositions:
 
     def position(self, frame: Pending) -> Verdict:
         """That of the frame's header."""
-        return Missing(Why.ABSENT) if frame.position is None else Known(frame.position)
+        return _ABSENT if frame.position is None else Known(frame.position)
 
     def forget(self, uid: str) -> None:
         """Nothing to forget."""

@@ -53,6 +53,11 @@ class Preparing:
         self._placed: dict[tuple[int, int], tuple[tuple[int, int], tuple[float, float]]] = {}
         self._assembled: OrderedDict[tuple[str, int], None] = OrderedDict()
 
+    @property
+    def assembles(self) -> bool:
+        """Whether several frames make one image."""
+        return self._conditioning is not None and self._conditioning.assembles
+
     def shots(self, frames: Sequence[Frame], start: SeriesStart) -> list[Shot]:
         """The images of one message, in the order of their first frames.
 

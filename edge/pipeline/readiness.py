@@ -12,6 +12,7 @@ What counts, in the order in which it is told (`Problem.what`):
     subscriber   somebody who has to listen does not
     recording    captures are configured, and the disk does not take them
     results      result files are configured, and the disk does not take them
+    worker       of several processes one is not there (`edge.workers.readiness`)
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

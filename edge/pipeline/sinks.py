@@ -21,6 +21,9 @@ OVERHEAD_BYTES = 400
 SUBSCRIPTIONS_AT_ONCE = 1000
 """Comings and goings of subscribers that are taken in before the loop's other work has its turn."""
 
+Numbered: TypeAlias = results.Result | results.SeriesStarted | results.SeriesEnded
+"""Notices that are counted: origin, number and time are stamped on them here."""
+
 Question: TypeAlias = handshake.Triggered | handshake.Inquire | handshake.Ready
 """What is asked on the handshake socket that is not about results."""
 
@@ -31,15 +34,15 @@ class ReplayBuffer:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._bytes = 0
-        self._kept: deque[tuple[int, list[Part]]] = deque()
+        self._kept: deque[tuple[int, int, list[Part]]] = deque()  # number, size, message
 
     def keep(self, seq: int, parts: list[Part]) -> None:
         """Remember a message; the oldest ones make room for it."""
-        self._kept.append((seq, parts))
-        self._bytes += OVERHEAD_BYTES + sum(map(len, parts))
+        nbytes = OVERHEAD_BYTES + sum(map(len, parts))
+        self._kept.append((seq, nbytes, parts))
+        self._bytes += nbytes
         while self._bytes > self._limit and len(self._kept) > 1:
-            _, old = self._kept.popleft()
-            self._bytes -= OVERHEAD_BYTES + sum(map(len, old))
+            self._bytes -= self._kept.popleft()[1]
 
     def between(self, first: int, last: int) -> list[tuple[int, list[Part]]]:
         """What is still kept of `first` to `last`, both included."""
@@ -47,7 +50,9 @@ class ReplayBuffer:
             return []
         oldest, newest = self._kept[0][0], self._kept[-1][0]  # numbers are consecutive
         first, last = max(first, oldest), min(last, newest)
-        return list(islice(self._kept, first - oldest, last - oldest + 1)) if first <= last else []
+        if first > last:
+            return []
+        return [(seq, parts) for seq, _, parts in islice(self._kept, first - oldest, last - oldest + 1)]
 
 
 class ResultSink:
@@ -89,18 +94,30 @@ class ResultSink:
         """Whether results go into files, too."""
         return self._keep is not None
 
-    def send(
-        self, notice: results.Result | results.SeriesStarted | results.SeriesEnded, arrays: Sequence[np.ndarray] = ()
-    ) -> None:
+    def send(self, notice: Numbered, arrays: Sequence[np.ndarray] = ()) -> None:
         """Publish one notice; `arrays` must not change afterwards, for they are kept for replay."""
-        seq = self._seq[notice.route]
-        self._seq[notice.route] = seq + 1
-        stamped = results.stamped(notice, origin=self.origin, seq=seq, published_ns=time.time_ns())
-        parts = results.encode(stamped, arrays)
-        self._replay[notice.route].keep(seq, parts)
-        self._publish.send(parts)
+        self.send_all(notice.route, [(notice, [results.content(array) for array in arrays])])
+
+    def send_all(self, route: str, notices: Sequence[tuple[Numbered, Sequence[Part]]]) -> None:
+        """Publish notices of one route, each with the bytes of its arrays; these must not change afterwards.
+
+        They are sent one straight after the other: so ZeroMQ's thread is woken once for all of them, which takes
+        longer than to send one. They share the time at which they were published.
+        """
+        seq, now_ns = self._seq[route], time.time_ns()
+        replay, sent = self._replay[route], []
+        for notice, arrays in notices:
+            stamped = results.stamped(notice, origin=self.origin, seq=seq, published_ns=now_ns)
+            parts = results.pack(stamped, arrays)
+            replay.keep(seq, parts)
+            sent.append((stamped, parts))
+            seq += 1
+        self._seq[route] = seq
+        for _, parts in sent:
+            self._publish.send(parts, copy=False)
         if self._keep is not None:
-            self._keep(stamped, parts)
+            for stamped, parts in sent:
+                self._keep(stamped, parts)
 
     def beat(self) -> None:
         """Tell every subscriber the last number used, so that the loss of a last message shows."""

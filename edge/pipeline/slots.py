@@ -101,6 +101,10 @@ class Lane:
         self._holders[slot] = holders
         self._freed(slot)
 
+    def hold(self, slot: int) -> None:
+        """One more route wants the image, which another one still holds."""
+        self._holders[slot] += 1
+
     def send(self, slot: int) -> None:
         """A request that reads `slot` is on its way."""
         self._readers[slot] += 1

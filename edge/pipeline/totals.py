@@ -1,5 +1,6 @@
 """Running totals of the data plane: plain numbers that its one thread writes and /metrics reads."""
 
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -15,12 +16,11 @@ class Tally:
         self.counts = [0] * (len(bounds) + 1)
         self.sum = 0.0
 
-    def add(self, value: float) -> None:
-        at = 0
-        while at < len(self.bounds) and value > self.bounds[at]:
-            at += 1
-        self.counts[at] += 1
-        self.sum += value
+    def add(self, *values: float) -> None:
+        bounds, counts = self.bounds, self.counts
+        for value in values:
+            counts[bisect_left(bounds, value)] += 1
+        self.sum += sum(values)
 
     def cumulative(self) -> list[tuple[str, float]]:
         """(upper bound, values at or below it), ending with "+Inf"."""
@@ -67,10 +67,14 @@ class Totals:
     server_ready: bool = False
     server_epoch: int = 0
 
-    def observe_latency(self, route: str, seconds: float) -> None:
-        """One frame from received to published."""
-        self.latency.setdefault(route, Tally(LATENCY_BOUNDS_S)).add(seconds)
+    def observe_latency(self, route: str, *seconds: float) -> None:
+        """Frames from received to published."""
+        if route not in self.latency:
+            self.latency[route] = Tally(LATENCY_BOUNDS_S)
+        self.latency[route].add(*seconds)
 
     def observe_batch(self, route: str, frames: int) -> None:
         """One request sent."""
-        self.batches.setdefault(route, Tally(BATCH_BOUNDS)).add(frames)
+        if route not in self.batches:
+            self.batches[route] = Tally(BATCH_BOUNDS)
+        self.batches[route].add(frames)

@@ -2,6 +2,7 @@
 
 from edge.results.channel import MAX_ROWS, Channel
 from edge.results.survey import Survey
+from streams.codecs.results import SeriesEnded
 
 
 def expected_images(found: Survey) -> int | None:
@@ -28,20 +29,29 @@ def file_verdict(found: Survey) -> str:
     """ "complete", "incomplete" or "unknown": what this file can claim, never more than the data plane's own verdict.
 
     Complete: the series was closed as complete and every published result has its row. Where edge serve was started
-    anew within the series, neither of its accounts covers it; then every expected image must have its row.
+    anew within the series, its last account covers it only if it went through all images again, as from a capture;
+    else every expected image must have its row.
     """
     stored = sum(channel.stored for channel in found.channels.values())
     lost = found.damaged_bytes or any(reason != "repeat" for reason in found.refused)
     if found.ended is None:
         return "incomplete" if lost else "unknown"
     if len(found.origins) > 1:
-        expected = expected_images(found)
-        if lost or expected is None or _channels(found) != 1:
-            return "incomplete"
-        return "complete" if stored == expected else "incomplete"
+        every_row = _channels(found) == 1 and stored == expected_images(found)
+        return "complete" if not lost and (every_row or _covers_all(found.ended, stored)) else "incomplete"
     if lost or stored != found.published.total():
         return "incomplete"
     return found.ended.verdict if found.ended.verdict in ("complete", "incomplete") else "unknown"
+
+
+def _covers_all(ended: SeriesEnded, stored: int) -> bool:
+    """Whether the last start of edge serve saw every image, and all that it published is in the file.
+
+    So a route that leaves out images, by their channel or by a result, can be complete after a crash.
+    """
+    expected, account = ended.arrivals.get("expected"), ended.account
+    went_through = expected is not None and account.get("received") == expected
+    return went_through and ended.verdict == "complete" and account.get("published") == stored
 
 
 def _channels(found: Survey) -> int:

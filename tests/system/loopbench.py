@@ -146,7 +146,7 @@ class LoopBench:
         settings = {intake.name: positions for intake in self.intakes}
         self.joining = positioning.joining(ctx, settings, self.totals, self._stack)
         self._loop = ServingLoop(
-            self.intakes, self.runners, self.sink, self.events, patience, self.totals, self.joining
+            self.intakes, self.runners, self.sink, self.events, patience, self.totals, joining=self.joining
         )
         self.epoch = 0
         self.server = self._new_server()

@@ -100,7 +100,7 @@ class Sender:
 
 
 class _Nowhere:
-    def send(self, parts) -> bool:
+    def send(self, parts, timeout_ms=0, *, copy=True) -> bool:
         return True
 
 

@@ -161,4 +161,6 @@ def test_the_documentation_shows_what_is_said(tmp_path):
         'handshake = "tcp://*:5601"\n'
     )
     first, second = (said(tmp_path, text=text.format(*words)) for words in ((0, "publsh"), (1, "publish")))
-    assert shown == [*first, *second]
+    cascade = reference.partition("### One route after another")[2].partition("```toml\n")[2].partition("```")[0]
+    third = said(tmp_path, text=cascade.replace("count >= 15", "peaks >= 15"))
+    assert shown == [*first, *second, *third]

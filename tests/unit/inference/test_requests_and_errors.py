@@ -1,5 +1,7 @@
 """Classification of what goes wrong; requests that contradict themselves."""
 
+import queue
+
 import numpy as np
 import pytest
 from tritonclient.utils import InferenceServerException
@@ -101,14 +103,20 @@ def test_telling_line(log: str, line: str) -> None:
     ],
 )
 def test_a_request_that_is_not_settled_makes_the_server_suspect(
-    frame: "Span | np.ndarray", status: str, message: str, suspicion: str
+    frame: "Span | np.ndarray", status: str, message: str, suspicion: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only a new epoch gives its memory back, and behind a cut connection there may be another server."""
     outputs = {"out": Span("r", 64, 8)} if isinstance(frame, Span) else ("out",)
     request = Request(1, "m", (2, 3, 4, 2), frame, outputs)
+
+    def infer(*args: object, **options: object) -> None:
+        raise InferenceServerException(message, f"StatusCode.{status}")
+
     with InferenceClient("127.0.0.1:1") as client:
-        error = InferenceServerException(message, f"StatusCode.{status}")
-        completion = client._completion(request, None, error)
+        monkeypatch.setattr(client._grpc, "infer", infer)
+        completions = queue.SimpleQueue[Completion]()
+        client.submit(request, completions.put)
+        completion = completions.get(timeout=30)
         assert completion.error is not None
         assert suspicion in client.suspect and bool(suspicion) == bool(client.suspect)
         if isinstance(frame, Span) and not completion.settled:

@@ -24,6 +24,14 @@ def test_the_equations_hold_at_every_moment(steps):
     assert account.lost == sum(sum(plain[name].values()) for name in ("dropped", "failed", "unpublished"))
 
 
+def test_a_frame_that_is_declined_is_no_loss():
+    account = RouteAccount()
+    account.accept()
+    account.decline()
+    assert account.balanced
+    assert (account.received, account.unwanted, account.in_flight, account.lost) == (1, 1, 0, 0)
+
+
 def test_settling_a_frame_twice_shows():
     account = RouteAccount()
     account.accept()

@@ -56,7 +56,7 @@ class Bench:
             self.lane.fill(slot, 1)
             place = (record or self.record, self.lane, slot, image_id)
             self.clock_ns += 1
-            self.runner.queue.put(Pending(*place, "image", (2, 3), 1, None, 0, self.clock_ns))
+            self.runner.offer(Pending(*place, "image", (2, 3), 1, None, 0, self.clock_ns))
 
     def pump(self, now_ns: int = 0) -> list[int]:
         """The batch sizes that were sent."""
@@ -69,11 +69,12 @@ class Bench:
             self.runner.complete(completion, now_ns, self, self.totals)
         self.completions.clear()
 
-    def inferred(self, runner, frame, arrays):
-        assert frame.image_id not in self.results
-        assert arrays["first"].shape == (2, 2)
+    def inferred_all(self, runner, frames, arrays):
+        assert arrays["first"].shape == (len(frames), 2, 2)
         assert arrays["first"].flags.c_contiguous
-        self.results[frame.image_id] = (int(arrays["total"][0]), float(arrays["first"][1, 1]))
+        for at, frame in enumerate(frames):
+            assert frame.image_id not in self.results
+            self.results[frame.image_id] = (int(arrays["total"][at, 0]), float(arrays["first"][at, 1, 1]))
 
     def failed(self, runner, frame, reason, detail):
         self.failures[frame.image_id] = reason
@@ -143,13 +144,13 @@ def test_not_more_requests_than_the_limit():
 def test_results_do_not_change_when_the_block_is_used_again():
     bench = Bench(limit=1)
     kept = []
-    bench.inferred = lambda runner, frame, arrays: kept.append(arrays["first"])
+    bench.inferred_all = lambda runner, frames, arrays: kept.append(arrays["first"])
     for image_id in (1, 2, 3):
         bench.put(image_id)
         bench.pump()
         bench.server.answer()
         bench.complete()
-    assert [float(array[0, 0]) for array in kept] == [1.0, 2.0, 3.0]
+    assert [float(array[0, 0, 0]) for array in kept] == [1.0, 2.0, 3.0]
 
 
 @pytest.mark.parametrize("kind", sorted(PAUSE_NS))

@@ -5,11 +5,14 @@ import pytest
 
 from edge.pipeline.batching import Pending
 from edge.pipeline.dispatch import RouteRunner, ServedModel
-from edge.pipeline.joining import Finished, Joining, Joins
+from edge.pipeline.finished import Finished
+from edge.pipeline.finished import finished as cut
+from edge.pipeline.joining import Joining, Joins
 from edge.pipeline.outputs import OutputBlocks
 from edge.pipeline.position_sources import FilePositions, HeaderPositions
 from edge.pipeline.record import SeriesRecord
 from edge.positions.files import PositionFileError
+from streams.codecs.results import SMALL_BYTES, ArraySpec
 from streams.ledger.series import Series
 from streams.messages import SeriesStart
 from streams.positions.headers import AWAITED, AxisOf, Known, Missing, Verdict, Why
@@ -47,10 +50,12 @@ def record(number: int = 1, source: str = "det") -> SeriesRecord:
     return SeriesRecord(Series(start, announced=True, now_ns=0), ["r"])
 
 
-def finished(of: SeriesRecord, image_id: int, position: dict[str, float] | None = None) -> Finished:
-    batch = np.full((4, NBYTES // 8), image_id, np.float64)
+def finished(
+    of: SeriesRecord, image_id: int, position: dict[str, float] | None = None, nbytes: int = NBYTES
+) -> Finished:
+    batch = np.full((4, nbytes // 8), image_id, np.float64)
     frame = Pending(of, None, 0, image_id, "image", (1, 1), 2, position, 0, 0)  # no lane: it has left its slot
-    return Finished(RUNNER, frame, {"total": batch[1]})
+    return cut(RUNNER, [frame] * len(batch), {"total": batch})[1]
 
 
 def bench(wait_ns: int = 100, hold_nbytes: int = 1 << 20) -> tuple[Joining, Slowly]:
@@ -73,12 +78,12 @@ def test_results_leave_when_their_positions_are_known():
     assert series.position_units == {"x": "um"}
     assert series.positions["r"].asked_for
     for image_id in (3, 0, 2, 1):
-        assert not left(joining.offer(finished(series, image_id), 0))
+        assert not left(joining.offer([finished(series, image_id)], 0))
     assert (len(joining), joining.held()) == (4, {"det": 4})
     assert not left(joining.decided(50))
     slowly.known["uid-1"] = 3
     assert left(joining.decided(50)) == [x(0), x(1), x(2)]
-    assert left(joining.offer(finished(series, 2), 60)) == [x(2)]
+    assert left(joining.offer([finished(series, 2)], 60)) == [x(2)]
     slowly.known["uid-1"] = 4
     assert left(joining.decided(60)) == [x(3)]
     assert not joining
@@ -91,7 +96,7 @@ def test_nobody_waits_longer_than_told():
     series = record()
     joining.opened(series)
     for image_id, now_ns in ((5, 10), (1, 50)):
-        joining.offer(finished(series, image_id), now_ns)
+        joining.offer([finished(series, image_id)], now_ns)
     assert not left(joining.decided(109))
     assert left(joining.decided(110)) == [(5, Missing(Why.LATE))]
     slowly.known["uid-1"] = 9
@@ -104,7 +109,7 @@ def test_an_open_series_does_not_delay_another_one():
     first, second = record(1), record(2)
     for series in (first, second):
         joining.opened(series)
-        joining.offer(finished(series, 0), 0)
+        joining.offer([finished(series, 0)], 0)
     slowly.known["uid-2"] = 1
     assert left(joining.decided(1)) == [x(0)]
     assert len(joining) == 1
@@ -114,12 +119,12 @@ def test_the_oldest_leave_when_memory_is_full():
     joining, slowly = bench(hold_nbytes=2 * NBYTES)
     series = record()
     joining.opened(series)
-    assert not left(joining.offer(finished(series, 7), 0))
-    assert not left(joining.offer(finished(series, 1), 0))
-    assert left(joining.offer(finished(series, 2), 0)) == [(7, Missing(Why.OVERFLOW))]
+    assert not left(joining.offer([finished(series, 7)], 0))
+    assert not left(joining.offer([finished(series, 1)], 0))
+    assert left(joining.offer([finished(series, 2)], 0)) == [(7, Missing(Why.OVERFLOW))]
     slowly.known["uid-1"] = 2
     assert left(joining.decided(1)) == [x(1)]
-    assert not left(joining.offer(finished(series, 3), 1))
+    assert not left(joining.offer([finished(series, 3)], 1))
     assert len(joining) == 2
 
 
@@ -127,7 +132,7 @@ def test_a_result_larger_than_the_memory_leaves_at_once():
     joining, _ = bench(hold_nbytes=NBYTES - 1)
     series = record()
     joining.opened(series)
-    assert left(joining.offer(finished(series, 7), 0)) == [(7, Missing(Why.OVERFLOW))]
+    assert left(joining.offer([finished(series, 7)], 0)) == [(7, Missing(Why.OVERFLOW))]
     assert not joining
 
 
@@ -135,13 +140,23 @@ def test_a_held_result_keeps_no_batch_alive():
     joining, slowly = bench()
     series = record()
     joining.opened(series)
-    given = finished(series, 1)
-    joining.offer(given, 0)
+    given = finished(series, 1, nbytes=2 * SMALL_BYTES)
+    assert isinstance(given.contents[0], memoryview)
+    joining.offer([given], 0)
     slowly.known["uid-1"] = 2
     (one, _), *_ = joining.decided(0)
-    array = one.arrays["total"]
-    assert array.base is None
-    assert np.array_equal(array, given.arrays["total"])
+    assert one.contents == (bytes(given.contents[0]),)
+    assert one.specs == given.specs == (ArraySpec("total", "float64", (SMALL_BYTES // 4,), "1"),)
+    assert one.nbytes == 2 * SMALL_BYTES
+
+
+def test_results_of_one_request_are_offered_together():
+    joining, slowly = bench()
+    series = record()
+    joining.opened(series)
+    slowly.known["uid-1"] = 2
+    assert left(joining.offer([finished(series, at) for at in (0, 3, 1)], 0)) == [x(0), x(1)]
+    assert len(joining) == 1
 
 
 def test_at_the_end_all_of_them_leave():
@@ -149,7 +164,7 @@ def test_at_the_end_all_of_them_leave():
     series = record()
     joining.opened(series)
     for image_id in (1, 0):
-        joining.offer(finished(series, image_id), 0)
+        joining.offer([finished(series, image_id)], 0)
     assert left(joining.give_up()) == [(1, Missing(Why.SHUTDOWN)), (0, Missing(Why.SHUTDOWN))]
     assert not joining
     assert not left(joining.decided(10**9))
@@ -160,8 +175,8 @@ def test_a_source_without_settings_takes_what_its_headers_say():
     series = record(source="other")
     joining.opened(series)
     assert not series.positions["r"].asked_for
-    assert left(joining.offer(finished(series, 1, {"y": 2.0}), 0)) == [(1, Known({"y": 2.0}))]
-    assert left(joining.offer(finished(series, 2), 0)) == [(2, Missing(Why.ABSENT))]
+    assert left(joining.offer([finished(series, 1, {"y": 2.0})], 0)) == [(1, Known({"y": 2.0}))]
+    assert left(joining.offer([finished(series, 2)], 0)) == [(2, Missing(Why.ABSENT))]
     joining.forget(series)
 
 
@@ -169,7 +184,7 @@ def test_headers_never_wait():
     joining = Joining({"det": Joins(HeaderPositions(), 100, 100)})
     series = record()
     joining.opened(series)
-    assert left(joining.offer(finished(series, 2), 0)) == [(2, Missing(Why.ABSENT))]
+    assert left(joining.offer([finished(series, 2)], 0)) == [(2, Missing(Why.ABSENT))]
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.models.spec import ANY, ModelSpec, TensorSpec
-from edge.pipeline.outputs import OutputBlocks, depends_on_frame, outputs_nbytes
+from edge.pipeline.outputs import REMEMBERED, OutputBlocks, depends_on_frame, outputs_nbytes
 from tests.unit.pipeline.doubles import SPEC, HeapMemory
 
 WHOLE = ModelSpec(
@@ -52,3 +52,11 @@ def test_what_is_read_is_a_copy_of_what_was_written():
     assert blocks.free == 1
     blocks.give_back(block)
     assert blocks.free == 2
+
+
+def test_series_of_many_sizes_do_not_mix_up_their_layouts():
+    blocks = OutputBlocks(HeapMemory("outputs", 1 << 16), WHOLE, 2)
+    fresh = {size: OutputBlocks(HeapMemory("outputs", 1 << 16), WHOLE, 2) for size in range(1, 3 * REMEMBERED)}
+    for size in (*fresh, *fresh):
+        assert blocks.capacity((size, 7)) == fresh[size].capacity((size, 7))
+        assert blocks.spans(1, (size, 7), 2) == fresh[size].spans(1, (size, 7), 2)

@@ -19,7 +19,8 @@ from edge.pipeline.inlet import Inlet, Received
 from edge.pipeline.intake import Intake
 from edge.pipeline.outputs import OutputBlocks, outputs_nbytes
 from edge.pipeline.placing import Placement, Waiting
-from edge.pipeline.preparing import Preparing
+from edge.pipeline.plans import Plan
+from edge.pipeline.preparing import Preparing, Shot
 from edge.pipeline.totals import Totals
 from streams.codecs import DECODERS, ENCODERS
 from streams.ledger.book import SeriesBook
@@ -125,7 +126,8 @@ def test_a_whole_frame_is_decompressed_into_its_slot_without_another_copy():
     np.testing.assert_array_equal(bench.images(0)[0], detector.image(0))
     np.testing.assert_array_equal(bench.images(1)[0], detector.image(0))
     assert bench.placement.copied == 0
-    assert bench.placement._filling._whole.size == bench.placement._filling._decoded.size == 0
+    filling = bench.placement._decompression._own
+    assert filling._whole.size == filling._decoded.size == 0
     assert bench.arena.drained
 
 
@@ -205,7 +207,8 @@ def test_the_same_frames_may_be_wanted_by_other_routes():
     blob = memoryview(detector.image(5).tobytes())
     again = Frame("det", "uid-1", 1, 5, "image", SHAPE, "<u2", Compression.NONE, blob)
     for wanted in ([bench.runners[2]], [bench.runners[1]], [bench.runners[1], bench.runners[0]]):
-        bench.placement.put(Waiting(again, frame.record, wanted, 0, 0))
+        plan = Plan(again, frame.record, bench.runners).only(wanted)
+        bench.placement.put(Waiting(Shot(again, (again,)), frame.record, plan, 0, 0))
         bench.place()
         assert [len(runner.queue) for runner in bench.runners] == [runner in wanted for runner in bench.runners]
         for runner in wanted:
@@ -258,7 +261,7 @@ def test_a_mask_is_applied_in_the_slot():
     expected[0, 0], expected[3, 5] = 65535, 65534
     np.testing.assert_array_equal(bench.images(0)[0], expected)
     np.testing.assert_array_equal(bench.images(1)[0], expected[:2, :3])
-    assert bench.placement._filling._decoded.size == 0
+    assert bench.placement._decompression._own._decoded.size == 0
 
 
 def test_a_mask_that_does_not_fit_is_counted_and_harms_nothing():

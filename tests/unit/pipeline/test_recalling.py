@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from edge.pipeline.cascades import Cascades
 from edge.pipeline.control import Control
 from edge.pipeline.joining import Joining
 from edge.pipeline.publishing import Publisher
@@ -37,7 +38,9 @@ def bench(tmp_path):
     told = {"series_uid": uid, "route": "r", "model_sha256": "00", "series_id": 1}
     logged = [result(at, position=where, **told) for at, where in LOGGED.items()]
     bench.sink = Sink(Recall([write_log(tmp_path / "1.log", *logged)]))
-    bench.publisher = Publisher(bench.sink, Joining(), Control([bench.intake]), bench.totals)
+    bench.publisher = Publisher(
+        bench.sink, Joining(), Control([bench.intake]), bench.totals, Cascades(bench.runners, bench.totals)
+    )
     yield bench
     bench.sink.recall.close()
 
@@ -75,7 +78,7 @@ def test_a_position_that_is_asked_for_and_was_not_logged_is_looked_for_again(ben
 
 
 def _asking(recalled):
-    def asked(record, runner, frame) -> bool:
+    def asked(record, runner, frame):
         record.positions[runner.route.name].asked_for = True
         return recalled(record, runner, frame)
 

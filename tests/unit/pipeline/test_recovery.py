@@ -67,8 +67,8 @@ def ended(uid: str, route: str) -> SeriesEnded:
 class Recovering(Bench):
     """An intake behind a real inlet."""
 
-    def __init__(self, protocol: str, unfinished=(), settled=frozenset(), capture=None, live=()) -> None:
-        super().__init__(protocol)
+    def __init__(self, protocol: str, unfinished=(), settled=frozenset(), capture=None, live=(), routes=None) -> None:
+        super().__init__(protocol, routes=routes)
         self.inlet = Inlet("det", Wire(*live), self.totals, Recorded(capture, unfinished, settled))
         placement = Placement(self.arena)
         self.intake = Intake(self.inlet, DECODERS[protocol]("det"), SeriesBook(), placement, self.runners, self.totals)

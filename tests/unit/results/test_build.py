@@ -18,7 +18,7 @@ from edge.results.nexus import compare
 from edge.results.reader import summarise_file
 from edge.results.summary import summarise_log
 from edge.results.survey import survey
-from streams.codecs.results import DTYPES, ArraySpec, Heartbeat, describe
+from streams.codecs.results import DTYPES, ArraySpec, Heartbeat, SeriesEnded, describe
 from tests.unit.results.notices import FACTS, ended, packed, result, started, write_log
 
 IDS = st.integers(0, 40) | st.sampled_from([1000, 5000])
@@ -148,6 +148,12 @@ def test_an_output_of_an_absurd_shape_is_a_misfit(tmp_path):
     assert survey(write_log(tmp_path / "s.log", record)).refused == {"misfit": 1}
 
 
+def again(published: int, verdict: str = "complete", *, received: int) -> SeriesEnded:
+    """The end, as a second start of edge serve tells it that left out some of four images."""
+    account = {"received": received, "unwanted": received - published, "published": published}
+    return ended(published, verdict, origin="b", arrivals={"expected": 4, "images": 4}, account=account)
+
+
 @pytest.mark.parametrize(
     ("records", "verdict"),
     [
@@ -162,6 +168,11 @@ def test_an_output_of_an_absurd_shape_is_a_misfit(tmp_path):
         ([started(2), result(0), result(1, origin="b"), ended(1, "incomplete", origin="b", arrivals={})], "complete"),
         ([started(3), result(0), result(1, origin="b"), ended(1, "complete", origin="b", arrivals={})], "incomplete"),
         ([started(None), result(0), result(1, origin="b"), ended(1, origin="b", arrivals={})], "incomplete"),
+        # ... unless the last start went through all of them again: then its account tells, also of images left out
+        ([started(4), result(0), result(2, origin="b"), again(2, received=4)], "complete"),
+        ([started(4), result(0), result(2, origin="b"), again(2, received=3)], "incomplete"),
+        ([started(4), result(0), result(2, origin="b"), again(3, received=4)], "incomplete"),
+        ([started(4), result(0), result(2, origin="b"), again(2, "incomplete", received=4)], "incomplete"),
     ],
 )
 def test_the_verdict_claims_no_more_than_is_known(tmp_path, records, verdict):

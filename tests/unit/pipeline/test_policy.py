@@ -1,0 +1,204 @@
+"""Routes that drop images beside one that does not: nobody waits for a slow model who did not ask for it."""
+
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.pipeline.arena import Arena
+from edge.pipeline.dispatch import RouteRunner, ServedModel, Serving
+from edge.pipeline.inlet import Inlet, Received
+from edge.pipeline.intake import Intake
+from edge.pipeline.outputs import OutputBlocks, outputs_nbytes
+from edge.pipeline.placing import Placement
+from edge.pipeline.policy import OVERLOAD, SUPERSEDED, Policy
+from edge.pipeline.totals import Totals
+from streams.codecs import DECODERS, ENCODERS
+from streams.ledger.book import SeriesBook
+from streams.messages import Acquisition
+from streams.routing import Route
+from tests.unit.pipeline.doubles import SPEC, HeapMemory, SumServer
+
+SHAPE = (2, 3)
+SLOTS = 12
+
+
+class Bench:
+    """A source whose images all routes want; each route has a server of its own, which answers when told to."""
+
+    def __init__(self, *policies: Policy, images: int = 1000) -> None:
+        self.memory = HeapMemory("frames", 2 * 6 * SLOTS)
+        self.arena = Arena(self.memory, "det")
+        self.runners, self.servers, self.serving = [], [], []
+        for at, policy in enumerate(policies):
+            outputs = HeapMemory(f"outputs-{at}", 4 * outputs_nbytes(SPEC, SHAPE, SPEC.max_batch))
+            model = ServedModel(SPEC, "1", "00", (2,))
+            blocks = OutputBlocks(outputs, SPEC, 4)
+            self.runners.append(RouteRunner(Route(f"r{at}", "sum"), model, blocks, 1, policy=policy))
+            self.servers.append(SumServer(self.memory, outputs))
+            self.serving.append(Serving(1, self.servers[-1], "shm"))
+        self.totals = Totals()
+        decoder, placement = DECODERS["stream-v2"]("det"), Placement(self.arena)
+        inlet = Inlet("det", None, self.totals)
+        self.intake = Intake(inlet, decoder, SeriesBook(), placement, self.runners, self.totals)
+        self.encoder = ENCODERS["stream-v2"](Acquisition(1, "u", "2026-01-02T00:00:00Z", images, SHAPE, "uint16"))
+        self.sent = 0
+        self.epoch = 1
+        self.published: dict[str, list[int]] = {runner.route.name: [] for runner in self.runners}
+        self.dropped: Counter[tuple[str, str]] = Counter()
+        self.take(*self.encoder.start())
+
+    @property
+    def accounts(self):
+        (record,) = self.intake.records.values()
+        return record.accounts
+
+    def take(self, *messages) -> None:
+        for parts in messages:
+            received = Received([bytes(part) for part in parts], time.time_ns(), False)
+            self.intake.take(received, lambda _: None, self.refused)
+            self.turn()
+
+    def image(self) -> None:
+        pixels = np.full(SHAPE, self.sent % 100, np.uint16)
+        self.take(self.encoder.image(self.sent, {"image": pixels}))
+        self.sent += 1
+
+    def turn(self) -> None:
+        """What the loop does between two messages."""
+        self.intake.place(self.refused)
+        for runner, serving in zip(self.runners, self.serving, strict=True):
+            runner.pump(serving, 0, lambda one, done: one.complete(done, 0, self, self.totals), self.totals)
+            for record, _, reason in runner.pop_dropped():
+                record.accounts[runner.route.name].drop(reason)
+                self.dropped[runner.route.name, reason] += 1
+        assert all(account.balanced for account in self.accounts.values())
+        free, taken = self.arena.usage()
+        assert free + taken == sum(lane.count for lane in self.arena.lanes.values())
+
+    def answer(self, at: int) -> None:
+        if self.servers[at].asked:
+            self.servers[at].answer()
+        self.turn()
+
+    def lose(self, at: int) -> None:
+        """The server of one route goes away in the middle of everything, and another one comes."""
+        while self.servers[at].asked:
+            self.servers[at].fail("unavailable", settled=False)
+        self.epoch += 1
+        self.serving[at] = Serving(self.epoch, self.servers[at], "shm")
+        self.runners[at].settle_all()
+        self.runners[at].resume(self.epoch)
+        self.turn()
+
+    def finish(self) -> None:
+        while any(server.asked for server in self.servers) or self.intake.blocked:
+            for at in range(len(self.servers)):
+                self.answer(at)
+
+    def inferred_all(self, runner, frames, arrays) -> None:
+        for at, frame in enumerate(frames):
+            assert arrays["total"][at, 0] == 6 * (frame.image_id % 100)
+            frame.record.accounts[runner.route.name].publish(1)
+            self.published[runner.route.name].append(frame.image_id)
+
+    def failed(self, runner, frame, reason, detail) -> None:
+        frame.record.accounts[runner.route.name].fail(reason)
+
+    def refused(self, record, runner, reason, detail) -> None:
+        record.accounts[runner.route.name].fail(reason)
+
+
+def test_a_slow_route_that_drops_keeps_nobody_waiting():
+    bench = Bench(Policy(), Policy("drop_oldest"))
+    for _ in range(100):
+        bench.image()
+        bench.answer(0)
+    assert not bench.intake.blocked
+    bench.finish()
+    assert bench.published["r0"] == list(range(100))
+    assert bench.dropped == {("r1", OVERLOAD): 100 - len(bench.published["r1"])}
+    assert bench.published["r1"][-1] == 99, "the newest images are those that are kept"
+    assert bench.arena.drained
+
+
+def test_a_route_that_blocks_makes_its_source_wait_and_loses_nothing():
+    bench = Bench(Policy(), Policy())
+    while not bench.intake.blocked:
+        bench.image()
+        bench.answer(0)
+    assert bench.sent == SLOTS + 1
+    bench.finish()
+    assert bench.published == {"r0": list(range(SLOTS + 1)), "r1": list(range(SLOTS + 1))}
+    assert not bench.dropped
+    assert bench.arena.drained
+
+
+def test_of_the_images_that_wait_latest_keeps_the_newest_only():
+    bench = Bench(Policy("latest"))
+    for _ in range(10):
+        bench.image()
+    assert len(bench.runners[0].queue) == 1
+    bench.finish()
+    assert bench.published["r0"] == [0, 9]
+    assert bench.dropped == {("r0", SUPERSEDED): 8}
+
+
+def test_a_route_alone_drops_where_its_images_fill_all_slots():
+    bench = Bench(Policy("drop_oldest", slots=SLOTS))
+    for _ in range(3 * SLOTS):
+        bench.image()
+        assert not bench.intake.blocked
+    bench.finish()
+    assert bench.published["r0"][-1] == 3 * SLOTS - 1
+    assert bench.accounts["r0"].in_flight == 0
+    assert bench.arena.drained
+
+
+@pytest.mark.parametrize(("slots", "sharing", "of", "quota"), [
+    (0, 1, 100, 50), (0, 2, 100, 25), (0, 4, 2, 1), (30, 1, 100, 30), (30, 1, 10, 10)
+])  # fmt: skip
+def test_quotas(slots, sharing, of, quota):
+    assert Policy("drop_oldest", slots, sharing).quota(of) == quota
+
+
+def test_what_is_quarantined_counts_against_the_quota():
+    """After a lost connection the server may still read: those slots are neither ours nor anybody's."""
+    bench = Bench(Policy("drop_oldest", slots=4))
+    for _ in range(4):
+        bench.image()
+    bench.servers[0].fail("unavailable", settled=False)  # one image was in flight
+    for _ in range(20):
+        bench.image()
+    free, taken = bench.arena.usage()
+    assert taken <= 4 + 1
+    bench.lose(0)
+    bench.finish()
+    assert bench.arena.drained
+    assert bench.accounts["r0"].in_flight == 0
+
+
+STEPS = st.lists(st.sampled_from(["image"] * 6 + ["answer 0", "answer 1", "answer 2", "lose 0", "lose 1", "lose 2"]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(STEPS, st.integers(0, SLOTS))
+def test_whatever_happens_every_image_is_accounted_for_and_every_slot_free_in_the_end(steps, slots):
+    bench = Bench(Policy(), Policy("drop_oldest", slots, 2), Policy("latest", 0, 2))
+    for step in steps:
+        if step == "image":
+            if not bench.intake.blocked:
+                bench.image()
+        else:
+            what, at = step.split()
+            bench.answer(int(at)) if what == "answer" else bench.lose(int(at))
+        assert all(runner._held <= runner.policy.quota(SLOTS) for runner in bench.runners[1:])
+    bench.finish()
+    for name, account in bench.accounts.items():
+        assert account.received == bench.sent == account.published + account.lost
+        assert sorted(bench.published[name]) == sorted(set(bench.published[name]))
+    assert bench.accounts["r0"].lost == sum(bench.accounts["r0"].failed.values())  # servers that died five times on it
+    assert bench.arena.drained

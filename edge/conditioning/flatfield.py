@@ -30,18 +30,18 @@ class FlatField:
         kind = np.float32 if np.dtype(flags.dtype).itemsize < 4 else np.float64
         self._factors = np.where(_usable(factors), factors, 0).astype(kind).reshape(-1)
         self._flags = flags
+        self._kind = kind
         # numpy is fastest with arrays of one type on both sides, without `where`
-        self._product = np.empty(BLOCK, kind)
         self._largest = np.full(BLOCK, flags.largest, kind)
-        self._corrected = np.empty(BLOCK, flags.dtype)
-        self._flagged = np.empty(BLOCK, np.bool_)
 
     def apply(self, counts: NDArray[np.unsignedinteger]) -> None:
-        """Correct an image in place, rounded to the nearest count; `counts` is flat. Allocates nothing."""
+        """Correct an image in place, rounded to the nearest count; `counts` is flat. Several threads may at once."""
+        products = np.empty(BLOCK, self._kind)
+        results, flags = np.empty(BLOCK, self._flags.dtype), np.empty(BLOCK, np.bool_)
         for start in range(0, counts.size, BLOCK):
             part = counts[start : start + BLOCK]
             size = part.size
-            product, corrected, flagged = self._product[:size], self._corrected[:size], self._flagged[:size]
+            product, corrected, flagged = products[:size], results[:size], flags[:size]
             np.copyto(product, part)
             np.multiply(product, self._factors[start : start + BLOCK], out=product)
             np.rint(product, out=product)

@@ -62,21 +62,22 @@ class Jungfrau:
         self._unusable = np.flatnonzero(np.isnan(self._scale[0]))
         self._flags = flags_of("uint16")
         # numpy is fastest with arrays of one type on both sides, without `where`
-        self._photons, self._none = np.empty(BLOCK, np.float32), np.zeros(BLOCK, np.float32)
+        self._none = np.zeros(BLOCK, np.float32)
         self._largest = np.full(BLOCK, self._flags.largest, np.float32)
 
     def apply(self, pixels: NDArray[np.unsignedinteger]) -> None:
         """Convert an image in place, raw to photons; `pixels` is flat, uint16.
 
-        Allocates nothing but for the pixels in other gains than G0, which are few.
+        Allocates a block, and more for the pixels in other gains than G0, which are few. Several threads may at once.
         """
+        block = np.empty(BLOCK, np.float32)
         for start in range(0, pixels.size, BLOCK):
             raw = pixels[start : start + BLOCK]
             switched = values = None
             if raw.max() > ADC_BITS:
                 switched = np.flatnonzero(raw > ADC_BITS)
                 values = self._of_switched(raw[switched], start + switched)
-            photons = self._photons[: raw.size]
+            photons = block[: raw.size]
             np.copyto(photons, raw)
             np.subtract(photons, self._pedestal[0, start : start + BLOCK], out=photons)
             np.multiply(photons, self._scale0[start : start + BLOCK], out=photons)

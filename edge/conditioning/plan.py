@@ -78,7 +78,7 @@ class Conditioner:
         return self.moves or any(step is not None for step in (self._jungfrau, self._flatfield, self._mask))
 
     def apply(self, decoded: NDArray[np.unsignedinteger], out: NDArray[np.unsignedinteger]) -> None:
-        """Condition one image. Allocates nothing.
+        """Condition one image. Allocates no image; several threads may at once.
 
         Args:
             decoded: [modules * rows * columns] as it arrived, flat; it is overwritten.

@@ -53,6 +53,12 @@ class RouteQueue:
         """The frame that waits longest; None where none does."""
         return self.take(1)[0] if self._size else None
 
+    def take_of(self, lanes: Iterable[Lane]) -> list[Pending]:
+        """All that wait in these lanes."""
+        taken = [frame for lane in lanes for frame in self._lanes.pop(id(lane), ())]
+        self._size -= len(taken)
+        return taken
+
     def put_back(self, frames: Iterable[Pending]) -> None:
         """Frames of one request that failed go first again, in their old order."""
         for frame in reversed(list(frames)):

@@ -10,7 +10,7 @@ lost connection that is not certain: its slots and its output block stay taken u
 gone, or until a new epoch has registered the memory anew (Triton refuses to unregister memory in use).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, Protocol, TypeAlias
 
 import msgspec
@@ -178,6 +178,12 @@ class RouteRunner:
             pass
         return self._held + self._quarantined() < quota
 
+    def make_room(self, lanes: Iterable[Lane]) -> None:
+        """These lanes are to be carved anew: a route that drops images lets nobody wait for those that it has there."""
+        if self.policy.drops:
+            for frame in self.queue.take_of(lanes):
+                self._drop(frame, OVERLOAD)
+
     def offer(self, frame: Pending) -> None:
         """An image in its slot, which this route holds from now on."""
         self._held += 1
@@ -232,9 +238,12 @@ class RouteRunner:
     def _drop_oldest(self, reason: str) -> bool:
         frame = self.queue.take_oldest()
         if frame is not None:
-            self._release(frame)
-            self._dropped.append((frame.record, frame.expected, reason))
+            self._drop(frame, reason)
         return frame is not None
+
+    def _drop(self, frame: Pending, reason: str) -> None:
+        self._release(frame)
+        self._dropped.append((frame.record, frame.expected, reason))
 
     def _quarantined(self) -> int:
         return sum(len(flight.frames) for flight in self._unsettled)

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from edge.conditioning.selection import WHOLE, Selection
 from edge.pipeline.arena import Arena, FrameTooLarge, LaneKey
@@ -19,6 +20,7 @@ from edge.pipeline.dispatch import RouteRunner
 from edge.pipeline.plans import Plan
 from edge.pipeline.preparing import Preparing, Shot
 from edge.pipeline.record import SeriesRecord
+from edge.pipeline.refusal import refusal_of
 from edge.pipeline.slots import Lane
 from streams.ledger.series import Series
 from streams.messages import Frame
@@ -129,6 +131,12 @@ class Placement:
             except FrameTooLarge as error:
                 self._fail(self._waiting.popleft(), "too_large", str(error), failed)
                 continue
+            if way is None:
+                for runner in waiting.plan.everyone:
+                    runner.make_room(self.arena.lanes.values())
+                if not self.arena.drained:
+                    break
+                continue
             if waiting.plan.dropping:
                 way = self._admitted(waiting, way)
             if way is None or not _free(way):
@@ -141,13 +149,13 @@ class Placement:
         while self._filling and self._filling[0].job.done:
             self._hand_on(self._filling.popleft(), failed)
 
-    def _admitted(self, waiting: Waiting, way: _Way | None) -> _Way | None:
+    def _admitted(self, waiting: Waiting, way: _Way) -> _Way | None:
         """The way of an image after the routes that drop were asked whether they have room for it.
 
         They are not asked, and drop nothing, while it has to wait for the others.
         """
         plan = waiting.plan
-        if way is None or (plan.patient and not _free(way)):
+        if plan.patient and not _free(way):
             return way
         lane_of = dict(zip(plan.runners, way.of_runner, strict=True))
         refusing = [runner for runner in plan.dropping if not runner.admits(way.lanes[lane_of[runner]])]
@@ -199,18 +207,16 @@ class Placement:
         return way
 
     def _carve(self, plan: Plan, series: Series, wanted: Mapping[LaneKey, int]) -> None:
-        """Lanes for this image, for the other channels of its series, and for what came of the series before.
+        """Lanes for this image, for the other channels and routes of its series, and for what came of it before.
 
         Channels are taken to be alike until their frames tell: a lane more or of another pitch is carved then.
         """
         before = self._pitches if self._carved_for == series.uid else {}
-        channels = (plan.frame.channel,) if self.preparing.assembles else series.channels
-        alike = {
-            (channel, runner.selection): wanted[plan.frame.channel, runner.selection]
-            for channel in channels
-            for runner in plan.runners
-            if not runner.route.channels or channel in runner.route.channels
-        }
+        alike: dict[LaneKey, int] = {}
+        for channel in () if self.preparing.assembles else series.channels:
+            frame = replace(plan.frame, channel=channel)
+            takers = [one for one in plan.everyone if one.route.wants(frame) and refusal_of(frame, one) is None]
+            alike |= {(channel, one.selection): selected_nbytes(frame, one.selection) for one in takers}
         pitches = {**alike, **before, **wanted}
         self.arena.carve(pitches)
         self._carved_for, self._pitches = series.uid, pitches

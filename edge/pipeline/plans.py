@@ -30,6 +30,7 @@ class Plan:
         declining: accounts, and names, of the routes that do not.
         refused: routes that want them and cannot take them, with reason and detail.
         able: routes that want them and can.
+        everyone: all routes.
         runners: those that get them at once.
         expected: names of those that get them after another one, where its result says so.
         dropping: those of the runners that drop images.
@@ -39,6 +40,7 @@ class Plan:
     def __init__(self, frame: Frame, record: SeriesRecord, runners: Sequence[RouteRunner]) -> None:
         self.frame = replace(frame, blob=b"")  # a view would keep its message in memory
         self.itemsize = np.dtype(frame.dtype).itemsize
+        self.everyone = tuple(runners)
         self.accepting: list[RouteAccount] = []
         self.declining: list[tuple[RouteAccount, str]] = []
         self.refused: list[tuple[RouteRunner, str, str]] = []

@@ -6,12 +6,14 @@ import time
 import numpy as np
 import pytest
 
+from edge.conditioning.settings import Conditioning
 from edge.pipeline.arena import Arena
 from edge.pipeline.decompression import WORTH_NBYTES, Decompression, Job
 from edge.pipeline.filling import Filling
 from edge.pipeline.inlet import Inlet, Received
 from edge.pipeline.intake import Intake
 from edge.pipeline.placing import Placement
+from edge.pipeline.preparing import Preparing
 from edge.pipeline.totals import Totals
 from streams.codecs import DECODERS, ENCODERS
 from streams.codecs.compression import BLOCK_BYTES, HEADER
@@ -39,10 +41,12 @@ class Kept(Decompression):
 
 
 class Source(Bench):
-    def __init__(self, decompression: Decompression, images: int = 10, slots: int = 8) -> None:
+    def __init__(
+        self, decompression: Decompression, images: int = 10, slots: int = 8, conditioning: Conditioning | None = None
+    ) -> None:
         super().__init__(memory=slots * 2 * SHAPE[0] * SHAPE[1])
         self.arena = Arena(HeapMemory("frames", self.memory), "det")
-        self.placement = Placement(self.arena, decompression=decompression)
+        self.placement = Placement(self.arena, preparing=Preparing(conditioning), decompression=decompression)
         self.totals = Totals()
         inlet, decoder = Inlet("det", None, self.totals), DECODERS["stream-v2"]("det")
         self.intake = Intake(inlet, decoder, SeriesBook(), self.placement, self.runners, self.totals)
@@ -102,7 +106,7 @@ def test_one_that_cannot_be_read_is_failed_and_gives_its_slot_back():
     source.place()
     assert [frame.image_id for frame in source.runners[0].queue.take(1)] == [1]
     assert [reason for _, reason, _ in source.failures] == ["malformed"]
-    free, taken = source.arena.usage()
+    _, taken = source.arena.usage()
     assert taken == 1
 
 
@@ -126,6 +130,20 @@ def test_threads_do_the_same_as_none():
     assert list(images) == list(range(40))
     for image_id, pixels in images.items():
         np.testing.assert_array_equal(pixels, picture(image_id))
+
+
+def test_what_is_done_to_images_may_be_done_to_several_at_once():
+    done = threading.Semaphore(0)
+    factors = np.full(SHAPE, 3.0)
+    with Decompression(3, done.release) as threads:
+        source = Source(threads, images=60, slots=64, conditioning=Conditioning(flatfield=factors))
+        for image_id in range(60):
+            source.send(image_id)
+        for _ in range(60):
+            assert done.acquire(timeout=LIMIT_S)
+        source.place()
+        for image_id, pixels in source.images().items():
+            np.testing.assert_array_equal(pixels, 3 * picture(image_id))
 
 
 def test_small_and_uncompressed_images_are_not_worth_a_thread():

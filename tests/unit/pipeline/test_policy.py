@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from edge.pipeline.arena import Arena
 from edge.pipeline.dispatch import RouteRunner, ServedModel, Serving
@@ -29,7 +30,7 @@ SLOTS = 12
 class Bench:
     """A source whose images all routes want; each route has a server of its own, which answers when told to."""
 
-    def __init__(self, *policies: Policy, images: int = 1000) -> None:
+    def __init__(self, *policies: Policy, channels: tuple[str, ...] = ("image",), split: bool = False) -> None:
         self.memory = HeapMemory("frames", 2 * 6 * SLOTS)
         self.arena = Arena(self.memory, "det")
         self.runners, self.servers, self.serving = [], [], []
@@ -37,23 +38,29 @@ class Bench:
             outputs = HeapMemory(f"outputs-{at}", 4 * outputs_nbytes(SPEC, SHAPE, SPEC.max_batch))
             model = ServedModel(SPEC, "1", "00", (2,))
             blocks = OutputBlocks(outputs, SPEC, 4)
-            self.runners.append(RouteRunner(Route(f"r{at}", "sum"), model, blocks, 1, policy=policy))
+            rule = Route(f"r{at}", "sum", channels=(channels[at],) if split else ())
+            self.runners.append(RouteRunner(rule, model, blocks, 1, policy=policy))
             self.servers.append(SumServer(self.memory, outputs))
             self.serving.append(Serving(1, self.servers[-1], "shm"))
         self.totals = Totals()
         decoder, placement = DECODERS["stream-v2"]("det"), Placement(self.arena)
         inlet = Inlet("det", None, self.totals)
         self.intake = Intake(inlet, decoder, SeriesBook(), placement, self.runners, self.totals)
-        self.encoder = ENCODERS["stream-v2"](Acquisition(1, "u", "2026-01-02T00:00:00Z", images, SHAPE, "uint16"))
-        self.sent = 0
+        self.channels = channels
+        self.announce(1)
         self.epoch = 1
         self.published: dict[str, list[int]] = {runner.route.name: [] for runner in self.runners}
         self.dropped: Counter[tuple[str, str]] = Counter()
         self.take(*self.encoder.start())
 
+    def announce(self, number: int, shape: tuple[int, int] = SHAPE) -> None:
+        acquisition = Acquisition(number, f"u{number}", f"2026-01-0{number}T00:00:00Z", 1000, shape, "uint16")
+        self.encoder = ENCODERS["stream-v2"](replace(acquisition, channels=self.channels))
+        self.sent, self.shape = 0, shape
+
     @property
     def accounts(self):
-        (record,) = self.intake.records.values()
+        *_, record = self.intake.records.values()
         return record.accounts
 
     def take(self, *messages) -> None:
@@ -63,8 +70,8 @@ class Bench:
             self.turn()
 
     def image(self) -> None:
-        pixels = np.full(SHAPE, self.sent % 100, np.uint16)
-        self.take(self.encoder.image(self.sent, {"image": pixels}))
+        pixels = np.full(self.shape, self.sent % 100, np.uint16)
+        self.take(self.encoder.image(self.sent, dict.fromkeys(self.channels, pixels)))
         self.sent += 1
 
     def turn(self) -> None:
@@ -101,7 +108,7 @@ class Bench:
 
     def inferred_all(self, runner, frames, arrays) -> None:
         for at, frame in enumerate(frames):
-            assert arrays["total"][at, 0] == 6 * (frame.image_id % 100)
+            assert arrays["total"][at, 0] == frame.shape[0] * frame.shape[1] * (frame.image_id % 100)
             frame.record.accounts[runner.route.name].publish(1)
             self.published[runner.route.name].append(frame.image_id)
 
@@ -158,6 +165,34 @@ def test_a_route_alone_drops_where_its_images_fill_all_slots():
     assert bench.arena.drained
 
 
+@pytest.mark.parametrize("first", ["block", "drop_oldest", "latest"])
+def test_a_route_for_each_threshold_gets_its_images(first):
+    bench = Bench(Policy(first, 0, 2), Policy("latest", 0, 2), channels=("t1", "t2"), split=True)
+    for _ in range(50):
+        bench.image()
+        bench.answer(0)
+        bench.answer(1)
+    bench.finish()
+    assert bench.published == {"r0": list(range(50)), "r1": list(range(50))}
+    assert not bench.dropped
+
+
+def test_another_shape_waits_for_what_is_at_the_server_and_for_nothing_else():
+    bench = Bench(Policy("drop_oldest", slots=SLOTS))
+    for _ in range(8):
+        bench.image()
+    bench.announce(2, (3, 4))
+    bench.take(*bench.encoder.start())
+    bench.image()
+    assert bench.intake.blocked
+    assert bench.dropped == {("r0", OVERLOAD): 7}
+    bench.answer(0)
+    assert not bench.intake.blocked
+    bench.finish()
+    assert bench.published["r0"] == [0, 0]
+    assert bench.arena.drained
+
+
 @pytest.mark.parametrize(("slots", "sharing", "of", "quota"), [
     (0, 1, 100, 50), (0, 2, 100, 25), (0, 4, 2, 1), (30, 1, 100, 30), (30, 1, 10, 10)
 ])  # fmt: skip
@@ -173,7 +208,7 @@ def test_what_is_quarantined_counts_against_the_quota():
     bench.servers[0].fail("unavailable", settled=False)  # one image was in flight
     for _ in range(20):
         bench.image()
-    free, taken = bench.arena.usage()
+    _, taken = bench.arena.usage()
     assert taken <= 4 + 1
     bench.lose(0)
     bench.finish()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -26,14 +26,14 @@ from edge.pipeline.decompression import Decompression
 from edge.pipeline.disks import DiskWatch
 from edge.pipeline.dispatch import RouteRunner, ServedModel
 from edge.pipeline.inlet import Inlet, Recorded
-from edge.pipeline.intake import Intake
+from edge.pipeline.intake import Book, Intake
 from edge.pipeline.loop import Events, Patience, ServingLoop
 from edge.pipeline.outputs import OutputBlocks, depends_on_frame, outputs_nbytes
 from edge.pipeline.outside import Listening, Outside
 from edge.pipeline.placing import Placement
 from edge.pipeline.policy import Policy
 from edge.pipeline.preparing import Preparing
-from edge.pipeline.sinks import ResultSink
+from edge.pipeline.sinks import ResultSink, Sink
 from edge.pipeline.totals import Totals
 from edge.positions import wiring as positioning
 from edge.recovery import recordings
@@ -95,11 +95,12 @@ def data_plane(
         ctx = stack.enter_context(context(keys=keys))
         stack.callback(events.wake_up.close)
         recorded = stack.enter_context(recordings(config, recover))
+        sink: Sink
         if link is None:
             files = _files(config, events, recover, totals, stack)
             sink, addresses = _sink(ctx, config, files, stack)
         else:
-            sink, addresses = cast(ResultSink, link), link.connect(ctx, stack)
+            sink, addresses = link, link.connect(ctx, stack)
         metrics = stack.enter_context(_metrics(config, totals, not_ready))
         addresses["metrics"] = f"{metrics}/metrics"
         namespace = stack.enter_context(Namespace())
@@ -179,11 +180,11 @@ def _files(
     return stack.enter_context(files)
 
 
-def _ledger(source: configuration.Source, link: Link | None) -> tuple[Decoder, SeriesBook]:
+def _ledger(source: configuration.Source, link: Link | None) -> tuple[Decoder, Book]:
     decoder = codecs.decoder(source.protocol, source.name, source.options)
     if link is None:
         return decoder, SeriesBook(read_share(source.share))
-    return link.decoder(source.name, decoder), cast(SeriesBook, link.book(source.name))
+    return link.decoder(source.name, decoder), link.book(source.name)
 
 
 def _sink(

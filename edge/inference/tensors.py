@@ -32,14 +32,14 @@ def outputs_of(request: Request) -> list[InferRequestedOutput]:
 
 
 # infer copies these into its message, so one object may serve many requests at a time.
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def _placed_input(shape: tuple[int, int, int, int], span: Span) -> InferInput:
     tensor = InferInput(FRAME, list(shape), "UINT8")
     tensor.set_shared_memory(span.region, span.nbytes, span.offset)
     return tensor
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def _placed_output(name: str, span: Span) -> InferRequestedOutput:
     output = InferRequestedOutput(name)
     output.set_shared_memory(span.region, span.nbytes, span.offset)

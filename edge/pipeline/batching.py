@@ -8,6 +8,9 @@ import msgspec
 from edge.pipeline.record import SeriesRecord
 from edge.pipeline.slots import Lane
 
+MOST_LANES = 1024
+"""Lanes, present and past, of which is remembered when they were served."""
+
 
 class Pending(msgspec.Struct, gc=False):
     """One frame in its slot, on its way through one route."""
@@ -32,9 +35,17 @@ class Pending(msgspec.Struct, gc=False):
 
 
 class RouteQueue:
-    """Frames of one route that wait for the server, by lane; the lane whose first frame came first is served first."""
+    """Frames of one route that wait for the server, by lane; the lane whose first frame came first is served first.
 
-    def __init__(self) -> None:
+    Args:
+        in_turn: serve the lane first that was served longest ago: where only the newest frame of each lane waits, one
+            of them may always be the newer one.
+    """
+
+    def __init__(self, in_turn: bool = False) -> None:
+        self._in_turn = in_turn
+        self._served: dict[int, int] = {}  # by lane: when, in takings
+        self._takings = 0
         self._lanes: dict[int, deque[Pending]] = {}
         self._size = 0
         self._aside: deque[Pending] = deque()
@@ -49,9 +60,16 @@ class RouteQueue:
         lane.append(frame)
         self._size += 1
 
-    def take_oldest(self) -> Pending | None:
-        """The frame that waits longest; None where none does."""
-        return self.take(1)[0] if self._size else None
+    def take_oldest(self, lane: Lane) -> Pending | None:
+        """The frame that waits longest in `lane`; None where none does."""
+        waiting = self._lanes.get(id(lane))
+        if not waiting:
+            return None
+        frame = waiting.popleft()
+        self._size -= 1
+        if not waiting:
+            del self._lanes[id(lane)]
+        return frame
 
     def take_of(self, lanes: Iterable[Lane]) -> list[Pending]:
         """All that wait in these lanes."""
@@ -97,9 +115,18 @@ class RouteQueue:
         lane = self._first()
         taken = [lane.popleft() for _ in range(length)]
         self._size -= length
-        if taken and not lane:
-            del self._lanes[id(taken[0].lane)]
+        if taken:
+            self._note(id(taken[0].lane))
+            if not lane:
+                del self._lanes[id(taken[0].lane)]
         return taken
+
+    def _note(self, lane: int) -> None:
+        if self._in_turn:
+            if len(self._served) >= MOST_LANES:
+                self._served.clear()
+            self._takings += 1
+            self._served[lane] = self._takings
 
     def forgive(self) -> None:
         """A new server: what waited for the old one has not tried this one's patience, nor failed there."""
@@ -117,6 +144,8 @@ class RouteQueue:
     def _first(self) -> deque[Pending]:
         if not self._lanes:
             return deque()
+        if self._in_turn:
+            return self._lanes[min(self._lanes, key=lambda lane: self._served.get(lane, 0))]
         return min(self._lanes.values(), key=lambda lane: lane[0].received_ns)
 
 

@@ -10,6 +10,7 @@ lost connection that is not certain: its slots and its output block stay taken u
 gone, or until a new epoch has registered the memory anew (Triton refuses to unregister memory in use).
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, Protocol, TypeAlias
 
@@ -104,14 +105,14 @@ class RouteRunner:
         self.route = route
         self.model = model
         self.spec = model.spec
-        self.queue = RouteQueue()
+        self.queue = RouteQueue(in_turn=policy.when_full == "latest")
         self.outputs = outputs
         self.selection = selection
         self.policy = policy
         self._pacing = InFlight(limit)
         self._flights: dict[int, _Flight] = {}
         self._unsettled: list[_Flight] = []
-        self._held = 0  # slots, by images that wait or are in flight
+        self._held: Counter[Lane] = Counter()  # slots, by images of a route that drops, from when they were admitted
         self._dropped: list[Dropped] = []
         self._not_before_ns = 0
         self._last_id = 0
@@ -163,20 +164,30 @@ class RouteRunner:
         else:
             self._unsettled.append(flight)
 
-    def admits(self, lane: Lane) -> bool:
+    def admits(self, lane: Lane, insists: bool = False) -> bool:
         """Whether one more image may take a slot of `lane`; older ones that wait are dropped for it where they must.
 
-        A route that blocks admits every image: where there is no slot for it, its source waits.
+        The slot counts as held from then on (`offer`, or else `give_back`). A route that blocks admits every image:
+        where there is no slot for it, its source waits.
+
+        Args:
+            insists: admit it in any case, and drop nothing.
         """
         if not self.policy.drops:
             return True
-        if self.policy.when_full == "latest":
-            while self._drop_oldest(SUPERSEDED):
-                pass
         quota = self.policy.quota(lane.count)
-        while self._held + self._quarantined() >= quota and self._drop_oldest(OVERLOAD):
-            pass
-        return self._held + self._quarantined() < quota
+        while not insists and self._held[lane] + self._quarantined(lane) >= quota:
+            if not self._drop_oldest(lane, OVERLOAD):
+                return False
+        self._held[lane] += 1
+        return True
+
+    def give_back(self, lane: Lane) -> None:
+        """An image that was admitted does not come."""
+        if self.policy.drops:
+            self._held[lane] -= 1
+            if not self._held[lane]:
+                del self._held[lane]
 
     def make_room(self, lanes: Iterable[Lane]) -> None:
         """These lanes are to be carved anew: a route that drops images lets nobody wait for those that it has there."""
@@ -185,8 +196,10 @@ class RouteRunner:
                 self._drop(frame, OVERLOAD)
 
     def offer(self, frame: Pending) -> None:
-        """An image in its slot, which this route holds from now on."""
-        self._held += 1
+        """An image that was admitted, in its slot."""
+        if self.policy.when_full == "latest":
+            while self._drop_oldest(frame.lane, SUPERSEDED):
+                pass
         self.queue.put(frame)
 
     def refuse(self, record: SeriesRecord, expected: tuple[str, ...]) -> None:
@@ -235,8 +248,8 @@ class RouteRunner:
                 self._release(frame)
         self.queue.put_back(again)
 
-    def _drop_oldest(self, reason: str) -> bool:
-        frame = self.queue.take_oldest()
+    def _drop_oldest(self, lane: Lane, reason: str) -> bool:
+        frame = self.queue.take_oldest(lane)
         if frame is not None:
             self._drop(frame, reason)
         return frame is not None
@@ -245,11 +258,11 @@ class RouteRunner:
         self._release(frame)
         self._dropped.append((frame.record, frame.expected, reason))
 
-    def _quarantined(self) -> int:
-        return sum(len(flight.frames) for flight in self._unsettled)
+    def _quarantined(self, lane: Lane) -> int:
+        return sum(len(flight.frames) for flight in self._unsettled if flight.frames[0].lane is lane)
 
     def _release(self, frame: Pending) -> None:
-        self._held -= 1
+        self.give_back(frame.lane)
         frame.lane.release(frame.slot)
 
     def _settle(self, flight: _Flight) -> None:

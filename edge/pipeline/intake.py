@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from edge.pipeline.preparing import Shot
 from edge.pipeline.record import SeriesRecord
 from edge.pipeline.settling import Settling
 from edge.pipeline.totals import Totals
-from streams.ledger.book import SeriesBook
 from streams.ledger.lifecycle import Arrival, State
 from streams.ledger.series import Series
 from streams.messages import Absent, CodecError, Decoder, Frame, SeriesEnd, SeriesStart
@@ -32,6 +31,22 @@ Recalled = Callable[[SeriesRecord, RouteRunner, Frame], Mapping[str, np.ndarray]
 
 def _nothing_recalled(record: SeriesRecord, runner: RouteRunner, frame: Frame) -> None:
     return None
+
+
+class Book(Protocol):
+    """A ledger of one source; `SeriesBook` explains each."""
+
+    def open(self, start: SeriesStart, now_ns: int) -> tuple[Series, bool]: ...
+
+    def of_frame(self, frame: Frame, now_ns: int) -> tuple[Series, bool]: ...
+
+    def absent(self, message: Absent) -> None: ...
+
+    def end(self, message: SeriesEnd, now_ns: int) -> Series | None: ...
+
+    def open_series(self) -> list[Series]: ...
+
+    def finish(self, uid: str) -> None: ...
 
 
 class Intake:
@@ -52,7 +67,7 @@ class Intake:
         self,
         inlet: Inlet,
         decoder: Decoder,
-        book: SeriesBook,
+        book: Book,
         placement: Placement,
         runners: Sequence[RouteRunner],
         totals: Totals,

@@ -20,7 +20,7 @@ from edge.pipeline.joining import Joining
 from edge.pipeline.observing import Observer
 from edge.pipeline.outside import Outside
 from edge.pipeline.publishing import Publisher
-from edge.pipeline.sinks import Question, ResultSink
+from edge.pipeline.sinks import Question, Sink
 from edge.pipeline.totals import Totals
 from streams.codecs.handshake import Problem, Ready, Reply
 from streams.codecs.results import SeriesEnded
@@ -82,7 +82,7 @@ class ServingLoop:
         self,
         intakes: Sequence[Intake],
         runners: Sequence[RouteRunner],
-        sink: ResultSink,
+        sink: Sink,
         events: Events,
         patience: Patience,
         totals: Totals,

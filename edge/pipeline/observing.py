@@ -8,7 +8,7 @@ from edge.pipeline.dispatch import RouteRunner
 from edge.pipeline.intake import Intake
 from edge.pipeline.outside import Listening, Outside
 from edge.pipeline.readiness import SETTLE_NS, Facts, RouteFacts, SourceFacts, problems
-from edge.pipeline.sinks import ResultSink
+from edge.pipeline.sinks import Sink
 from edge.pipeline.totals import Totals
 from streams.codecs.handshake import Problem, Readiness, Ready
 from streams.ledger.lifecycle import State
@@ -76,7 +76,7 @@ class Observer:
         self,
         intakes: Sequence[Intake],
         runners: Sequence[RouteRunner],
-        sink: ResultSink,
+        sink: Sink,
         totals: Totals,
         outside: Outside,
     ) -> None:

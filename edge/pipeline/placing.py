@@ -137,34 +137,42 @@ class Placement:
                 if not self.arena.drained:
                     break
                 continue
-            if waiting.plan.dropping:
+            patient = waiting.plan.patient or waiting.recovered
+            if not patient or _free(way):
                 way = self._admitted(waiting, way)
-            if way is None or not _free(way):
-                if waiting.plan.patient:
-                    break
-                _refuse(waiting, waiting.plan.runners)
-            elif way.lanes:
+            if way.lanes and _free(way):
                 self._fill(waiting, way)
+                self._hand_on_done(failed)  # those of one message, too, may make room for one another
+            elif way.lanes:
+                if patient:
+                    break
+                _give_back(waiting.plan, way)
+                _refuse(waiting, waiting.plan.runners)
             self._waiting.popleft()
-        while self._filling and self._filling[0].job.done:
-            self._hand_on(self._filling.popleft(), failed)
+        self._hand_on_done(failed)
 
-    def _admitted(self, waiting: Waiting, way: _Way) -> _Way | None:
+    def _admitted(self, waiting: Waiting, way: _Way) -> _Way:
         """The way of an image after the routes that drop were asked whether they have room for it.
 
-        They are not asked, and drop nothing, while it has to wait for the others.
+        What is recovered is not dropped: a capture has time.
         """
         plan = waiting.plan
-        if plan.patient and not _free(way):
-            return way
-        lane_of = dict(zip(plan.runners, way.of_runner, strict=True))
-        refusing = [runner for runner in plan.dropping if not runner.admits(way.lanes[lane_of[runner]])]
+        refusing = [
+            runner
+            for runner, at in zip(plan.runners, way.of_runner, strict=True)
+            if runner.policy.drops and not runner.admits(way.lanes[at], waiting.recovered)
+        ]
         if not refusing:
             return way
         _refuse(waiting, refusing)
+        behind = plan.behind(refusing)
+        waiting.expected = tuple(name for name in waiting.expected if name not in behind)
         waiting.plan = plan.only([runner for runner in plan.runners if runner not in refusing])
-        waiting.expected = tuple(name for name in waiting.expected if name in waiting.plan.expected)
-        return self._way(waiting.plan, waiting.record)
+        return self._way(waiting.plan, waiting.record) or way
+
+    def _hand_on_done(self, failed: Failed) -> None:
+        while self._filling and self._filling[0].job.done:
+            self._hand_on(self._filling.popleft(), failed)
 
     def _fill(self, waiting: Waiting, way: _Way) -> None:
         slots = [_acquired(lane) for lane in way.lanes]
@@ -179,6 +187,7 @@ class Placement:
         if job.error is not None:
             for at, lane in enumerate(way.lanes):
                 lane.fill(slots[at], 0)
+            _give_back(waiting.plan, way)
             self._fail(waiting, job.error.reason, str(job.error), failed)
             return
         for at, lane in enumerate(way.lanes):
@@ -234,6 +243,12 @@ def selected_nbytes(frame: Frame, selection: Selection) -> int:
 
 def _free(way: _Way) -> bool:
     return all(lane.free for lane in way.lanes)
+
+
+def _give_back(plan: Plan, way: _Way) -> None:
+    """The image does not come: the routes that admitted it are told."""
+    for runner, at in zip(plan.runners, way.of_runner, strict=True):
+        runner.give_back(way.lanes[at])
 
 
 def _refuse(waiting: Waiting, runners: Sequence[RouteRunner]) -> None:

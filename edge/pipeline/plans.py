@@ -38,7 +38,7 @@ class Plan:
     """
 
     def __init__(self, frame: Frame, record: SeriesRecord, runners: Sequence[RouteRunner]) -> None:
-        self.frame = replace(frame, blob=b"")  # a view would keep its message in memory
+        self.frame = replace(frame, blob=b"", user_data=None)  # they would keep its message in memory
         self.itemsize = np.dtype(frame.dtype).itemsize
         self.everyone = tuple(runners)
         self.accepting: list[RouteAccount] = []
@@ -66,6 +66,14 @@ class Plan:
         """Able routes that follow one that is not."""
         return [runner for runner in self.able if runner.route.after and runner.route.name not in self.expected]
 
+    def behind(self, runners: Sequence[RouteRunner]) -> set[str]:
+        """Names of the able routes that get an image only where all of `runners` that they follow have a result."""
+        names = {runner.route.name for runner in runners}
+        found: set[str] = set()
+        while more := {one.route.name for one in self.able if one.route.after in names | found} - found:
+            found |= more
+        return found
+
     def only(self, runners: Sequence[RouteRunner]) -> "Plan":
         """The same, but so that some of the able routes get the images at once, and others none."""
         key = tuple(runners)
@@ -81,12 +89,5 @@ class Plan:
         self.runners = runners
         self.dropping = tuple(runner for runner in runners if runner.policy.drops)
         self.patient = len(self.dropping) < len(runners)
-        reached = {runner.route.name for runner in runners}
-        behind: list[str] = []
-        while more := [one.route.name for one in self.able if one.route.after in reached - {one.route.name}]:
-            more = [name for name in more if name not in reached]
-            if not more:
-                break
-            behind += more
-            reached.update(more)
-        self.expected = tuple(behind)
+        reached = self.behind(runners)
+        self.expected = tuple(one.route.name for one in self.able if one.route.name in reached and one not in runners)

@@ -15,7 +15,7 @@ class Policy(msgspec.Struct, frozen=True):
     """Of one route."""
 
     when_full: WhenFull = "block"
-    slots: int = 0  # that its images may hold; 0: half of all, shared with the other routes that drop
+    slots: int = 0  # that its images may hold; 0: as many as its part
     sharing: int = 1  # routes that drop
 
     @property
@@ -23,5 +23,9 @@ class Policy(msgspec.Struct, frozen=True):
         return self.when_full != "block"
 
     def quota(self, slots: int) -> int:
-        """How many of a lane's `slots` the images of a route that drops may hold: others must find room beside them."""
-        return min(self.slots, slots) if self.slots else max(1, slots // (2 * max(1, self.sharing)))
+        """How many of a lane's `slots` the images of a route that drops may hold, at least one.
+
+        Half of them belong to such routes, in equal parts: the others must find room beside them.
+        """
+        part = max(1, slots // (2 * max(1, self.sharing)))
+        return min(self.slots, part) if self.slots else part

@@ -16,7 +16,7 @@ from edge.pipeline.joined import reason_of
 from edge.pipeline.joining import Joining, Leaving
 from edge.pipeline.pace import Pace
 from edge.pipeline.record import SeriesRecord
-from edge.pipeline.sinks import ResultSink
+from edge.pipeline.sinks import Sink
 from edge.pipeline.totals import Totals
 from edge.results.recall import Key
 from streams.codecs.results import Result, stamped
@@ -43,9 +43,7 @@ class Publisher:
         cascades: which routes follow which.
     """
 
-    def __init__(
-        self, sink: ResultSink, joining: Joining, control: Control, totals: Totals, cascades: Cascades
-    ) -> None:
+    def __init__(self, sink: Sink, joining: Joining, control: Control, totals: Totals, cascades: Cascades) -> None:
         self._sink = sink
         self._joining = joining
         self._control = control

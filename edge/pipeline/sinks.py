@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import msgpack
 import numpy as np
@@ -53,6 +53,38 @@ class ReplayBuffer:
         if first > last:
             return []
         return [(seq, parts) for seq, _, parts in islice(self._kept, first - oldest, last - oldest + 1)]
+
+
+class Sink(Protocol):
+    """Where the serving loop's notices leave, and where it is asked; `ResultSink` explains each."""
+
+    @property
+    def publisher(self) -> Socket: ...
+
+    @property
+    def ask(self) -> Socket: ...
+
+    @property
+    def origin(self) -> str: ...
+
+    @property
+    def presence(self) -> Presence: ...
+
+    @property
+    def recall(self) -> Recall: ...
+
+    @property
+    def keeps(self) -> bool: ...
+
+    def send(self, notice: Numbered, arrays: Sequence[np.ndarray] = ()) -> None: ...
+
+    def send_all(self, route: str, notices: Sequence[tuple[Numbered, Sequence[Part]]]) -> None: ...
+
+    def beat(self) -> None: ...
+
+    def listen(self) -> None: ...
+
+    def answer(self, control: Callable[[Question], handshake.Reply]) -> bool: ...
 
 
 class ResultSink:

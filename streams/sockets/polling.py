@@ -1,6 +1,7 @@
 """Waiting on several sockets, and being woken by other threads."""
 
 import os
+import threading
 from typing import Any
 
 import zmq
@@ -13,10 +14,14 @@ class WakeUp:
 
     def __init__(self) -> None:
         self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._closing = threading.Lock()
+        self._closed = False
 
     def set(self) -> None:
-        """Wake the poller; from any thread, any number of times."""
-        os.eventfd_write(self.fd, 1)
+        """Wake the poller; from any thread, any number of times, also when it has gone."""
+        with self._closing:
+            if not self._closed:
+                os.eventfd_write(self.fd, 1)
 
     def clear(self) -> None:
         """Called by the poller's thread before it drains the queue that goes with this."""
@@ -26,7 +31,10 @@ class WakeUp:
             return
 
     def close(self) -> None:
-        os.close(self.fd)
+        """Whoever is late wakes nobody: the number of the descriptor may belong to something else by then."""
+        with self._closing:
+            self._closed = True
+            os.close(self.fd)
 
 
 class Poller:

@@ -61,7 +61,8 @@ class Bench(Recovering):
             self.intake.place(publisher.refused)
             self.check()
         for runner in self.runners:  # the second one has by then what the first one offered
-            while (frame := runner.queue.take_oldest()) is not None:
+            while len(runner.queue):
+                (frame,) = runner.queue.take(1)
                 self.inferred[runner.route.name, frame.image_id] += 1
                 assert frame.recovered
                 arrays = {"total": np.array([[TOTALS[frame.image_id]]], np.int32), "first": np.zeros((1, 2, 2), "f4")}

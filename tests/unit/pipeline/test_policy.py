@@ -16,10 +16,12 @@ from edge.pipeline.intake import Intake
 from edge.pipeline.outputs import OutputBlocks, outputs_nbytes
 from edge.pipeline.placing import Placement
 from edge.pipeline.policy import OVERLOAD, SUPERSEDED, Policy
+from edge.pipeline.slots import Lane
 from edge.pipeline.totals import Totals
 from streams.codecs import DECODERS, ENCODERS
+from streams.codecs.compression import HEADER
 from streams.ledger.book import SeriesBook
-from streams.messages import Acquisition
+from streams.messages import Acquisition, Compression
 from streams.routing import Route
 from tests.unit.pipeline.doubles import SPEC, HeapMemory, SumServer
 
@@ -49,7 +51,9 @@ class Bench:
         self.channels = channels
         self.announce(1)
         self.epoch = 1
+        self.recovered = False
         self.published: dict[str, list[int]] = {runner.route.name: [] for runner in self.runners}
+        self.channels_of = {name: Counter[str]() for name in self.published}
         self.dropped: Counter[tuple[str, str]] = Counter()
         self.take(*self.encoder.start())
 
@@ -65,9 +69,18 @@ class Bench:
 
     def take(self, *messages) -> None:
         for parts in messages:
-            received = Received([bytes(part) for part in parts], time.time_ns(), False)
+            received = Received([bytes(part) for part in parts], time.time_ns(), self.recovered)
             self.intake.take(received, lambda _: None, self.refused)
             self.turn()
+
+    def together(self, images: int) -> None:
+        """Images that wait for their slots at the same time."""
+        for _ in range(images):
+            pixels = dict.fromkeys(self.channels, np.full(self.shape, self.sent % 100, np.uint16))
+            parts = [bytes(part) for part in self.encoder.image(self.sent, pixels)]
+            self.intake.take(Received(parts, time.time_ns(), False), lambda _: None, self.refused)
+            self.sent += 1
+        self.turn()
 
     def image(self) -> None:
         pixels = np.full(self.shape, self.sent % 100, np.uint16)
@@ -111,6 +124,7 @@ class Bench:
             assert arrays["total"][at, 0] == frame.shape[0] * frame.shape[1] * (frame.image_id % 100)
             frame.record.accounts[runner.route.name].publish(1)
             self.published[runner.route.name].append(frame.image_id)
+            self.channels_of[runner.route.name][frame.channel] += 1
 
     def failed(self, runner, frame, reason, detail) -> None:
         frame.record.accounts[runner.route.name].fail(reason)
@@ -194,10 +208,83 @@ def test_another_shape_waits_for_what_is_at_the_server_and_for_nothing_else():
 
 
 @pytest.mark.parametrize(("slots", "sharing", "of", "quota"), [
-    (0, 1, 100, 50), (0, 2, 100, 25), (0, 4, 2, 1), (30, 1, 100, 30), (30, 1, 10, 10)
+    (0, 1, 100, 50), (0, 2, 100, 25), (0, 4, 2, 1), (30, 1, 100, 30), (30, 1, 10, 5), (30, 4, 100, 12)
 ])  # fmt: skip
 def test_quotas(slots, sharing, of, quota):
     assert Policy("drop_oldest", slots, sharing).quota(of) == quota
+
+
+def test_latest_is_the_newest_of_each_channel():
+    bench = Bench(Policy("latest"), channels=("t1", "t2"))
+    for _ in range(20):
+        bench.image()
+        bench.answer(0)
+        bench.answer(0)
+    assert len(bench.runners[0].queue) <= 2
+    bench.finish()
+    assert bench.published["r0"].count(19) == 2
+    assert bench.arena.drained
+
+
+def test_latest_serves_channels_in_turn():
+    bench = Bench(Policy("latest"), channels=("t1", "t2"))
+    for _ in range(20):
+        bench.image()
+        bench.answer(0)  # there is time for one of the two
+    assert bench.channels_of["r0"]["t1"] > 8
+    assert bench.channels_of["r0"]["t2"] > 8
+
+
+def test_images_of_one_message_keep_to_the_quota_and_the_newest_stay():
+    """A train of pulses comes as one message."""
+    bench = Bench(Policy(), Policy("drop_oldest", slots=2))
+    bench.together(12)
+    assert bench.runners[1]._held.total() <= 2
+    bench.finish()
+    assert bench.published["r0"] == list(range(12))
+    assert bench.published["r1"][-1] == 11
+    assert not bench.intake.blocked
+
+
+def test_sources_do_not_count_against_one_another():
+    large, small = Lane(HeapMemory("a", 600), 0, 6, 100), Lane(HeapMemory("b", 24), 0, 6, 4)
+    bench = Bench(Policy("drop_oldest"))
+    (runner,) = bench.runners
+    assert all(runner.admits(large) for _ in range(50))
+    assert not runner.admits(large)
+    assert runner.admits(small)
+    assert runner.admits(small)
+    assert not runner.admits(small)
+    for lane in (small, small, *[large] * 50):
+        runner.give_back(lane)
+    assert not runner._held
+
+
+def test_what_is_recovered_waits_instead():
+    bench = Bench(Policy("drop_oldest"))
+    bench.recovered = True
+    while not bench.intake.blocked:
+        bench.image()
+    assert not bench.dropped
+    while bench.intake.blocked:
+        bench.answer(0)
+    bench.finish()
+    assert bench.published["r0"] == list(range(bench.sent))
+
+
+def test_an_image_that_cannot_be_read_gives_back_what_was_kept_for_it():
+    bench = Bench(Policy("drop_oldest"))
+    compressed = ENCODERS["stream-v2"](
+        Acquisition(3, "u3", "2026-01-03T00:00:00Z", 10, SHAPE, "uint16", compression=Compression.LZ4_HDF5)
+    )
+    bench.take(*compressed.start())
+    (message,) = compressed.image(0, {"image": np.arange(6, dtype=np.uint16).reshape(SHAPE)})
+    head = HEADER.pack(12, 12)
+    at = bytes(message).index(head) + len(head)
+    bench.take([bytes(message[:at]) + b"\xff" * 4 + bytes(message[at + 4 :])])
+    assert bench.accounts["r0"].failed == {"malformed": 1}
+    assert not bench.runners[0]._held
+    assert bench.arena.drained
 
 
 def test_what_is_quarantined_counts_against_the_quota():
@@ -230,7 +317,7 @@ def test_whatever_happens_every_image_is_accounted_for_and_every_slot_free_in_th
         else:
             what, at = step.split()
             bench.answer(int(at)) if what == "answer" else bench.lose(int(at))
-        assert all(runner._held <= runner.policy.quota(SLOTS) for runner in bench.runners[1:])
+        assert all(runner._held.total() <= runner.policy.quota(SLOTS) for runner in bench.runners[1:])
     bench.finish()
     for name, account in bench.accounts.items():
         assert account.received == bench.sent == account.published + account.lost

@@ -1,0 +1,1 @@
+"""What this machine takes: `edge bench ingest`, `pipeline`, `latency`, `soak` and `overload`."""

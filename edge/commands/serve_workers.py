@@ -15,7 +15,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -163,10 +163,10 @@ def _folder(config: configuration.Config) -> Iterator[Path]:
     """
     base = run_folder(config.up.folder)
     _sweep(base)
-    folder = base / f"serve-{os.getpid()}"
-    if len(bytes(folder / LINK)) > MAX_PATH:  # sockets have short names
-        folder = Path(tempfile.mkdtemp(prefix="edge-serve-"))
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder = _new_folder(base)
+    except OSError as error:
+        raise click.ClickException(f"cannot use the run folder {base}: {error.strerror}; set up.folder") from error
     try:
         yield folder
     except BaseException:
@@ -175,9 +175,25 @@ def _folder(config: configuration.Config) -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def _new_folder(base: Path) -> Path:
+    """One that nobody had before: what a process of our number left there would be taken for that of our own.
+
+    Raises OSError.
+    """
+    folder = base / f"serve-{os.getpid()}"
+    if len(bytes(folder / LINK)) <= MAX_PATH:  # sockets have short names
+        base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileExistsError):  # it is in use: our number counts in our container only
+            folder.mkdir(mode=0o700)
+            return folder
+    return Path(tempfile.mkdtemp(prefix="edge-serve-"))
+
+
 def _sweep(base: Path) -> None:
-    """Folders of processes that are gone."""
+    """Folders of processes that are gone, or had our own number: in a container that is often the same."""
     for left in base.glob("serve-*"):
         number = left.name.partition("-")[2]
-        if number.isdigit() and processes.began(int(number)) is None and not is_held(left):
+        if not number.isdigit() or is_held(left):
+            continue
+        if int(number) == os.getpid() or processes.began(int(number)) is None:
             shutil.rmtree(left, ignore_errors=True)

@@ -138,7 +138,7 @@ class Placement:
                     break
                 continue
             patient = waiting.plan.patient or waiting.recovered
-            if not patient or _free(way):
+            if waiting.plan.dropping and (not patient or _free(way)):
                 way = self._admitted(waiting, way)
             if way.lanes and _free(way):
                 self._fill(waiting, way)

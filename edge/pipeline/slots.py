@@ -69,11 +69,12 @@ class Lane:
     def acquire(self) -> int | None:
         """The next free slot, which becomes FILLING; None where there is none.
 
-        Slots are handed out in ring order. One that is not free yet is passed over, which ends a batch there.
+        Slots are handed out in ring order. One that is not free yet is passed over, which ends a batch there. Where all
+        are free the first one is next: memory that was written a moment ago is still in the processor's cache.
         """
         if not self._free:
             return None
-        slot = self._next
+        slot = self._next if self._free < self.count else 0
         while not self._is_free(slot):
             slot = (slot + 1) % self.count
         self._next = (slot + 1) % self.count

@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 
 from edge import config as configuration
+from edge.conditioning.errors import ConditioningError
+from edge.conditioning.files import read_geometry
 from edge.http.access import access_for
 from edge.inference.repository import model_sha256
 from edge.pipeline.disks import DiskWatch
@@ -49,6 +51,7 @@ def gathering(
         ConfigError, KeysError, SocketError, ResultFileError: it cannot run; the text says why.
     """
     totals, events = Totals(), Events()
+    assembling = {source.name: assembles(source) for source in config.source}
     keys = read_keys(config.security.keys) if config.security.keys else None
     gather: Gather | None = None
 
@@ -72,8 +75,7 @@ def gathering(
             required=config.results.required_subscribers,
             asks_dropped=_polls(config, events, stack),
         )
-        sources = {one.name: bool(one.conditioning and one.conditioning.geometry) for one in config.source}
-        gather = Gather(workers, link, sink, events, sources, _routes(config), _patience(config), totals, around)
+        gather = Gather(workers, link, sink, events, assembling, _routes(config), _patience(config), totals, around)
         host, port = configuration.host_and_port(config.metrics.address, "metrics.address")
         try:
             security = config.security
@@ -86,6 +88,16 @@ def gathering(
 
 
 _STARTING = {"what": "starting", "why": "`edge serve` is starting", "remedy": "wait"}
+
+
+def assembles(source: configuration.Source) -> bool:
+    """Whether several frames of a source make one image. Raises ConfigError: its geometry cannot be read."""
+    if source.conditioning is None or not source.conditioning.geometry:
+        return False
+    try:
+        return len(read_geometry(source.conditioning.geometry, "geometry").modules) > 1
+    except ConditioningError as error:
+        raise configuration.ConfigError(f"source {source.name!r}: conditioning: {error}") from error
 
 
 def _disks(config: configuration.Config) -> DiskWatch:

@@ -12,6 +12,7 @@ from typing import Any
 from edge.pipeline.control import Control
 from edge.pipeline.dropped import DroppedBook, Reading
 from edge.pipeline.loop import Events
+from edge.pipeline.observing import Loss
 from edge.pipeline.readiness import RouteFacts, problems
 from edge.pipeline.record import SeriesRecord
 from edge.pipeline.sinks import Question, ResultSink
@@ -123,6 +124,7 @@ class Gather:
         self._dropped = {name: DroppedBook() for name in sources}
         self._processes: dict[int, Process] = {}
         self._by_identity: dict[bytes, int] = {}
+        self._unlogged = Loss()
         self._failing: Mapping[str, str] = {}
         self._said = ""
         self._tick_ns = self._beat_ns = 0
@@ -248,7 +250,7 @@ class Gather:
         for source in self._sources.values():
             source.advance(now_ns)
         self._counting.enter(self._totals)
-        self._look()
+        self._look(now_ns)
         self._around.beat()
         if now_ns - self._beat_ns >= BEAT_NS:
             self._beat_ns = now_ns
@@ -262,10 +264,10 @@ class Gather:
         if not self.stopping:
             log.warning("worker %d: its process %d has ended", number, process.watched.pid)
 
-    def _look(self) -> None:
+    def _look(self, now_ns: int) -> None:
         for peers in (self._sink.publisher.peers, self._sink.ask.peers):
             peers.poll()
-        self._failing = self._around.disks()
+        self._failing = self._look_at_disks(now_ns)
         self.problems = self._standing(Ready())
         totals = self._totals
         totals.ready, totals.subscribers = not self.problems, len(self._sink.presence.names)
@@ -280,6 +282,13 @@ class Gather:
         if said != self._said:
             self._said = said
             self._around.status(said)
+
+    def _look_at_disks(self, now_ns: int) -> dict[str, str]:
+        """Of the disk that is asked to keep results; of their captures the workers tell."""
+        failing: dict[str, str] = {}
+        if self._unlogged.look(self._totals.not_logged, now_ns):
+            failing["results"] = "the disk refused results within the last seconds"
+        return failing | dict(self._around.disks())
 
     # what is asked
 
@@ -305,8 +314,7 @@ class Gather:
         )
 
     def _readiness(self, asked: Ready) -> Readiness:
-        while (message := self._sink.publisher.receive()) is not None:  # who has come is present
-            self._sink.presence.take(message)
+        self._sink.listen()  # who has come is present
         facts = self._facts()
         records = any(place.records for place in self.places.values())
         return Readiness(

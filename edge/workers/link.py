@@ -79,7 +79,7 @@ class Link:
 
     def connect(self, ctx: Context, stack: ExitStack) -> dict[str, Any]:
         """Say who this is; the socket is closed with `stack`. Raises SocketError where nobody gathers."""
-        self._socket = dealer(ctx, QUEUED)
+        self._socket = dealer(ctx, QUEUED, heartbeats=False)  # both ends watch the other one's process
         stack.callback(self._socket.close, LINGER_MS)
         self._socket.zmq.routing_id = f"{self._share.part}.{os.getpid()}".encode()
         self._socket.connect(self._address, plain=True)

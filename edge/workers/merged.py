@@ -9,39 +9,50 @@ that nobody told of is missing, one that two told of is a duplicate.
 What is different is order. A worker's words are in order; those of two workers are not.
   * The end of a series may be told before images that another worker still has. The grace period begins anew with each
     image that comes, and does not run while a worker is blocked, silent, or going through its capture.
+  * It may be told before the start, or before any image, too: then it is kept until the series is heard of.
   * The start of the next series does the same. It closes the one before when every worker has told something of a
-    later one, or nothing came of the old one for a grace period.
+    later one, or nothing came of the old one for a grace period. Whoever is awaited to go through a capture is waited
+    for here, too.
 
 A series that is closed is told to all workers. Each finishes what it has of it and tells its accounts; then the merged
 account is published. Nobody waits for a worker that has ended, but where it recorded: then whoever comes in its place
-goes through it again, for as long as `patience_ns`.
+goes through it again, for as long as `return_ns`. It does all of the series again, so one process counts of each worker
+that records.
+
+Images carry no date. Where a detector uses a unique id again before all images of the first series came, nobody can say
+on which side of the second start an image belongs that came to another worker: neither series is called complete.
 """
 
-from collections import Counter
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 from msgspec.structs import replace
 
-from edge.pipeline.latency import LatencyHistogram
 from edge.pipeline.record import SeriesRecord
 from edge.workers import words
-from edge.workers.parts import Part, PublishedIds, account_so_far, merged_account, merged_positions
+from edge.workers.gathered import Gathered
+from edge.workers.names import armed, first_name, second
+from edge.workers.parts import account_so_far, counting, merged_account, merged_positions
 from edge.workers.slots import Place
 from streams.codecs.results import SMALL_BYTES, Result, SeriesEnded, SeriesStarted
-from streams.ledger.book import ARMING_DATES
 from streams.ledger.lifecycle import Arrival, State
 from streams.ledger.series import Series
 from streams.messages import Absent, Compression, Frame, SeriesStart
 from streams.messages import Part as Bytes
 
+log = logging.getLogger(__name__)
+
 MOST_OPEN = 8
 REMEMBERED = 8
 """Series whose account was published, to tell late images by."""
 
+REMEMBERED_NAMES = 256
+"""Series whose arming is known, and whose end came before anything else of them."""
+
 Notice: TypeAlias = Result | SeriesStarted | SeriesEnded
-_Peer = tuple[int, int]  # worker, life
+Known = TypeVar("Known")
 
 
 class Out(Protocol):
@@ -77,47 +88,6 @@ class Patience:
     return_ns: int  # for another process in the place of a worker that ended and had recorded
 
 
-class Gathered:
-    """One series."""
-
-    def __init__(self, series: Series, routes: Sequence[str], order: int) -> None:
-        self.series, self.order = series, order
-        self.record = SeriesRecord(series, routes)
-        self.packed = b""  # its start
-        self.parts: dict[_Peer, Part] = {}
-        self.published: Counter[str] = Counter()
-        self.latency = {route: LatencyHistogram() for route in routes}
-        self.told_start: dict[str, bool] = {}  # by route that was told of it: whether as announced
-        self.overtaken: set[int] | None = None  # workers that have told of no later series; None: there is none
-        self.asked: dict[int, int] = {}  # by worker: the life that was told that it is closed
-        self.moved_ns = 0  # when something of it came last
-        self._ids: dict[tuple[str, str], PublishedIds] = {}
-
-    def part(self, place: Place) -> Part:
-        """That of the process that is in a place."""
-        found = self.parts.get((place.worker, place.life))
-        if found is None:
-            found = self.parts[place.worker, place.life] = Part(place.records)
-        return found
-
-    def first_result(self, result: Result) -> bool:
-        """Whether the image had none on this route."""
-        key = (result.route, result.channel)
-        ids = self._ids.get(key)
-        if ids is None:
-            ids = self._ids[key] = PublishedIds()
-        return ids.add(result.image_id)
-
-    def counting(self) -> list[Part]:
-        """The parts whose work counts: not that of a process that recorded, and whose successor did it all again."""
-        final = {worker: life for (worker, life), part in self.parts.items() if part.final}
-        return [
-            part
-            for (worker, life), part in self.parts.items()
-            if part.final or not part.records or final.get(worker, 0) < life
-        ]
-
-
 class MergedSource:
     """The near end of one source, as `edge.pipeline.control.Ledger` has it, whose frames workers take.
 
@@ -127,7 +97,7 @@ class MergedSource:
         places: of the workers, by number.
         patience: how long to wait.
         out: what is brought about.
-        assembles: whether several frames make one image, so that what a route received is no count of frames.
+        assembles: whether the modules of a message make one image, so that what a route received is no count of frames.
     """
 
     def __init__(
@@ -146,39 +116,44 @@ class MergedSource:
         self._routes, self._places, self._patience, self._out = routes, places, patience, out
         self._open: dict[str, Gathered] = {}
         self._over: dict[str, Series] = {}  # the account was published
-        self._renamed: dict[str, str] = {}  # the name on the wire to ours, where they differ
+        self._armed: dict[str, object] = {}  # by unique id: when the first series of that id was armed
+        self._second: dict[str, str] = {}  # by unique id: the name of the newest series that has it, too
+        self._early: dict[str, None] = {}  # series of which only the end came
         self._count = 0
 
     # what workers tell
 
     def began(self, place: Place, packed: bytes, start: SeriesStart, now_ns: int) -> None:
         """A start message came to a worker."""
-        uid = self._renamed.get(start.series_uid, start.series_uid)
-        gathered, over = self._open.get(uid), self._over.get(uid)
-        if gathered is not None and not gathered.series.announced and gathered.series.state is not State.CLOSED:
+        told = start
+        if not first_name(start) and self._armed.get(start.series_uid, armed(start)) != armed(start):
+            start = second(start)  # a worker that had not heard of the first series
+            packed = words.pack_start(start)
+        uid = start.series_uid
+        gathered, series = self._open.get(uid), self._series(uid)
+        if series is not None and (series.announced or series.state is State.CLOSED):
+            # it came twice, or an earlier process of this worker told of it, or it came too late to be of use
+            if series.state is State.CLOSED:
+                self._close_again(place, gathered, told.series_uid)
+            return
+        if gathered is not None:
             gathered.series.announce(start)
-        elif gathered is None and over is None:
-            gathered = self._enter(start, True, now_ns)
-        elif _armed((gathered.series if gathered is not None else self._over[uid]).start) == _armed(start):
-            return  # it came twice, or an earlier process of this worker told of it
         else:
-            if gathered is not None:
-                gathered.series.supersede()
-            self._renamed[start.series_uid] = f"{start.series_uid}~{1 + self._count}"
-            gathered = self._enter(start, True, now_ns, self._renamed[start.series_uid])
+            gathered = self._enter(start, True, now_ns)
+        self._doubt(gathered)
+        self._note_name(start)
         gathered.packed = packed
         self._moved(gathered, place, now_ns)
-        self._overtake(gathered, place)
+        self._overtake(gathered, place, now_ns)
         self._out.opened(gathered.record)
         for other in self._places.values():
-            if other.up and other is not place:
+            if other.up and (other is not place or start is not told):
                 self._out.tell(other.worker, words.Start(packed))
 
     def arrived(self, place: Place, word: words.Arrived, now_ns: int) -> None:
         """Images came to a worker."""
         uid = word.series_uid
-        gathered = self._open.get(uid)
-        series = gathered.series if gathered is not None else self._over.get(uid)
+        gathered, series = self._open.get(uid), self._series(uid)
         if series is None:
             start = SeriesStart(self.name, uid, word.series_id, expected=None, channels=())
             gathered = self._enter(start, False, now_ns)
@@ -210,14 +185,16 @@ class MergedSource:
             self._settle(gathered, now_ns)
 
     def ended(self, place: Place, uid: str, now_ns: int) -> None:
-        """The end message came to a worker."""
-        if (gathered := self._open.get(uid)) is None:
-            return
-        gathered.series.end(now_ns)
-        self._moved(gathered, place, now_ns)
-        if gathered.series.state is State.ENDING:
-            self._out.closing(self.name)
-        self._settle(gathered, now_ns)
+        """The end message came to a worker, before anything else of the series perhaps."""
+        series = self._series(uid)
+        if series is not None and series.state is State.CLOSED:
+            series = self._series(uid := self._second.get(uid, uid))  # the worker knows only the first of that id
+        if series is None:
+            _remember(self._early, uid, None)
+        elif (gathered := self._open.get(uid)) is not None:
+            self._end(series, now_ns)
+            self._moved(gathered, place, now_ns)
+            self._settle(gathered, now_ns)
 
     def started(self, notice: SeriesStarted) -> None:
         """A worker opened the series on a route: told once, and once more where it was announced after that."""
@@ -254,10 +231,12 @@ class MergedSource:
 
     def _is_first(self, gathered: Gathered, place: Place, result: Result) -> bool:
         """Whether the image is one of the series, and has no result on this route yet."""
-        known = gathered.series.has(result.channel, result.image_id)
-        if known and gathered.first_result(result):
+        known = gathered.series.has(result.channel, result.image_id) or (
+            self._assembles and gathered.series.has_any(result.image_id)  # it is of no module's channel
+        )
+        if known and gathered.first_result(place, result):
             return True
-        if not (known and result.recovered):  # else a process before this one made it, and is not counted
+        if not (known and gathered.done_again(place, result)):
             gathered.part(place).strays[result.route] += 1
         return False
 
@@ -286,9 +265,8 @@ class MergedSource:
     def refresh(self) -> None:
         """Bring the accounts in `records` up to date."""
         for gathered in self._open.values():
-            parts = gathered.counting()
             for route in gathered.record.accounts:
-                gathered.record.accounts[route] = account_so_far(parts, route)
+                gathered.record.accounts[route] = account_so_far(counting(gathered.parts, route), route)
 
     def advance(self, now_ns: int) -> None:
         """Let time pass."""
@@ -298,7 +276,7 @@ class MergedSource:
             if held:
                 series.touch(now_ns)
             if gathered.overtaken is not None and series.state is not State.CLOSED:
-                waiting = {worker for worker in gathered.overtaken if self._places[worker].up}
+                waiting = any(self._may_tell(self._places[worker], now_ns) for worker in gathered.overtaken)
                 if not waiting or (not held and now_ns - gathered.moved_ns >= self._patience.grace_ns):
                     series.supersede()
             series.advance(now_ns, grace_ns=self._patience.grace_ns, idle_ns=self._patience.idle_ns)
@@ -312,8 +290,13 @@ class MergedSource:
 
     # within
 
-    def _enter(self, start: SeriesStart, announced: bool, now_ns: int, uid: str = "") -> Gathered:
-        series = Series(start, announced=announced, now_ns=now_ns, uid=uid)
+    def _series(self, uid: str) -> Series | None:
+        """That of this name, as far as it is remembered."""
+        gathered = self._open.get(uid)
+        return self._over.get(uid) if gathered is None else gathered.series
+
+    def _enter(self, start: SeriesStart, announced: bool, now_ns: int) -> Gathered:
+        series = Series(start, announced=announced, now_ns=now_ns)
         still_open = [one.series for one in self._open.values() if one.series.state is not State.CLOSED]
         if len(still_open) >= MOST_OPEN:
             min(still_open, key=lambda one: one.announced).supersede()
@@ -323,13 +306,56 @@ class MergedSource:
         gathered = self._open[series.uid] = Gathered(series, self._routes, self._count)
         gathered.moved_ns = now_ns
         self.records[series.uid] = gathered.record
+        if series.uid in self._early:
+            del self._early[series.uid]
+            self._end(series, now_ns)
         return gathered
 
-    def _overtake(self, newest: Gathered, place: Place) -> None:
+    def _end(self, series: Series, now_ns: int) -> None:
+        series.end(now_ns)
+        if series.state is State.ENDING:
+            self._out.closing(self.name)
+
+    def _close_again(self, place: Place, gathered: Gathered | None, uid: str) -> None:
+        """Its process has the start of a series that is closed; one that is still to be asked will be."""
+        if gathered is None or gathered.asked.get(place.worker) == place.life:
+            self._out.tell(place.worker, words.Close(self.name, uid))
+
+    def _note_name(self, start: SeriesStart) -> None:
+        """Of a start that is news."""
+        if on_wire := first_name(start):
+            _remember(self._second, on_wire, start.series_uid)
+        else:
+            _remember(self._armed, start.series_uid, armed(start))
+
+    def _doubt(self, newest: Gathered) -> None:
+        """Where a series before this one has its unique id, and may lack images: which are of which is not known."""
+        if not (on_wire := first_name(newest.series.start)):
+            return
+        for uid in {on_wire, self._second.get(on_wire, on_wire)}:
+            old = self._series(uid)
+            if old is None or old is newest.series or (old.state is State.CLOSED and _whole(old)):
+                continue
+            old.supersede()
+            newest.doubtful = True
+            if (gathered := self._open.get(uid)) is not None:
+                gathered.doubtful = True
+        log.warning(
+            "source %s: series %d has the unique id %a of an earlier one, and is called %a%s",
+            *(self.name, newest.series.id, on_wire, newest.series.uid),
+            "; images of the two may be mistaken for each other, so neither is complete" if newest.doubtful else "",
+        )
+
+    def _overtake(self, newest: Gathered, place: Place, now_ns: int) -> None:
         """A start message was told: those before it are over as soon as no worker can have any of them."""
         for gathered in self._open.values():
             if gathered.order < newest.order and gathered.overtaken is None:
-                gathered.overtaken = {one.worker for one in self._places.values() if one.up and one is not place}
+                others = (one for one in self._places.values() if one is not place)
+                gathered.overtaken = {one.worker for one in others if self._may_tell(one, now_ns)}
+
+    def _may_tell(self, place: Place, now_ns: int) -> bool:
+        """Whether images may be with it that it has not told of."""
+        return place.up or place.awaited(self._patience.return_ns, now_ns)
 
     def _moved(self, gathered: Gathered, place: Place, now_ns: int) -> None:
         gathered.moved_ns = now_ns
@@ -360,22 +386,20 @@ class MergedSource:
 
     def _finish(self, gathered: Gathered) -> None:
         """The account is final."""
-        record, series, parts = gathered.record, gathered.series, gathered.counting()
+        record, series = gathered.record, gathered.series
         self._out.reconcile(record)
-        whole = all(part.final for part in gathered.parts.values())
-        arrived = 0 if whole or self._assembles else series.counts().received
+        arrived = series.images_received() if self._assembles else series.counts().received
         for route in record.accounts:
+            parts = counting(gathered.parts, route)
             account = merged_account(parts, route, gathered.published[route], arrived)
             account.latency = gathered.latency[route]
             record.accounts[route] = account
             record.positions[route] = merged_positions(parts, route)
-        ended = [record.ended(route) for route in record.accounts]
+        ended = [_honest(record.ended(route), gathered.doubtful) for route in record.accounts]
         del self._open[series.uid], self.records[series.uid]
         self._over[series.uid] = series
         while len(self._over) > REMEMBERED:
-            gone = next(iter(self._over))
-            del self._over[gone]
-            self._renamed = {wire: name for wire, name in self._renamed.items() if name != gone}
+            del self._over[next(iter(self._over))]
         for notice in ended:
             self._out.publish(notice.route, [(notice, ())])
         self._out.closed(record, ended)
@@ -390,5 +414,16 @@ def _own(array: memoryview) -> Bytes:
     return bytes(array) if len(array) <= SMALL_BYTES else array
 
 
-def _armed(start: SeriesStart) -> object:
-    return next((start.header[name] for name in ARMING_DATES if name in start.header), None)
+def _whole(series: Series) -> bool:
+    counts = series.counts()
+    return counts.expected is not None and not counts.missing
+
+
+def _honest(ended: SeriesEnded, doubtful: bool) -> SeriesEnded:
+    return replace(ended, verdict="unknown") if doubtful and ended.verdict == "complete" else ended
+
+
+def _remember(known: dict[str, Known], key: str, value: Known) -> None:
+    known[key] = value
+    while len(known) > REMEMBERED_NAMES:
+        del known[next(iter(known))]

@@ -2,13 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from edge.pipeline.account import RouteAccount
 from edge.pipeline.joined import PositionAccount
 
 LOST = "worker_lost"
-"""The reason of a frame that a worker took in and told nothing more of before it ended."""
+"""The reason of a frame that came to a worker and of which it told nothing more: it ended before as a rule."""
+
+Peer: TypeAlias = tuple[int, int]
+"""A process: the worker, and which of its lives."""
 
 IDS = 4096
 """In one piece of a `PublishedIds`."""
@@ -35,6 +38,11 @@ class PublishedIds:
         piece[bit >> 3] |= mask
         return True
 
+    def __contains__(self, image_id: int) -> bool:
+        number, bit = divmod(image_id, IDS)
+        piece = self._pieces.get(number)
+        return piece is not None and bool(piece[bit >> 3] & (1 << (bit & 7)))
+
 
 class Part:
     """What one process of a worker did with one series.
@@ -53,6 +61,29 @@ class Part:
         self.positions: dict[str, Mapping[str, Any]] = {}
         self.strays: Counter[str] = Counter()
 
+    def received(self, route: str) -> int:
+        """Images of which it told, but for strays."""
+        told = self.accounts.get(route)
+        return 0 if told is None else told["received"] - self.strays[route]
+
+
+def counting(parts: Mapping[Peer, Part], route: str) -> list[Part]:
+    """The parts whose work on a route counts.
+
+    A process whose predecessor recorded does all of the series again, unless all was done: of those one counts. That is
+    one that told all where there is one, and of them the one that did most, and of them the last.
+    """
+    kept: dict[int, tuple[tuple[bool, int, int], Part]] = {}
+    found: list[Part] = []
+    for (worker, life), part in parts.items():
+        if not part.records:
+            found.append(part)
+            continue
+        rank = (part.final, part.received(route), life)
+        if worker not in kept or rank > kept[worker][0]:
+            kept[worker] = rank, part
+    return found + [part for _, part in kept.values()]
+
 
 def merged_account(parts: Iterable[Part], route: str, published: int, arrived: int) -> RouteAccount:
     """The account of a series on a route over all workers. It is balanced, whatever became of them.
@@ -60,7 +91,8 @@ def merged_account(parts: Iterable[Part], route: str, published: int, arrived: i
     Args:
         parts: of all processes whose work counts.
         published: results of theirs that were published: that is known, and not what they told of it.
-        arrived: images that came to them, where one ended before it had told all: what it has not told is `LOST`.
+        arrived: images that came to them. What none has told of is `LOST`: its process ended before it had told all, or
+            did not take it in, as it came after the start of another series.
     """
     found = RouteAccount()
     found.published = published

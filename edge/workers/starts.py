@@ -3,6 +3,9 @@
 A start has what all images need: masks and flat fields, the name of the series where it has no unique id. So a worker
 that gets an image of a series of which it knows no start waits until another worker's has reached it. That takes
 milliseconds, and happens once a series.
+
+Where a detector uses a unique id again the second series gets a name of its own here (`edge.workers.names`). Its images
+carry the same id as those of the first: they count to the newest start that this worker knows of.
 """
 
 import time
@@ -11,6 +14,7 @@ from typing import TypeVar
 
 import msgspec
 
+from edge.workers.names import armed, first_name, second
 from streams.messages import Decoder, Frame, Message, Part, SeriesStart
 
 REMEMBERED = 64
@@ -42,11 +46,17 @@ class AwaitingDecoder:
         self._relayed: dict[str, SeriesStart] = {}  # not handed out yet
         self._begun: dict[str, bool] = {}  # series whose start was handed out: whether it came to this worker
         self._missed: dict[str, None] = {}  # series of which no start came in time
-        self._named: dict[str, str] = {}  # names that our decoder made up: those that the others know
+        self._named: dict[str, str] = {}  # names on the wire that others know by another: made up here, or used twice
+        self._armed: dict[str, object] = {}  # by unique id: when the first series of that id was armed
         self._current = ""  # the series of the last message, where there is nothing to do for the next one
 
     def relayed(self, start: SeriesStart) -> None:
-        """Another worker got this start."""
+        """Another worker got this start, or whoever gathers has another name for it."""
+        if on_wire := first_name(start):
+            _remember(self._named, on_wire, start.series_uid)
+            self._current = ""
+        else:
+            _remember(self._armed, start.series_uid, self._armed.get(start.series_uid, armed(start)))
         if start.series_uid not in self._begun:
             _remember(self._relayed, start.series_uid, start)
             self._current = ""
@@ -72,9 +82,10 @@ class AwaitingDecoder:
     def _with_start(self, message: Message, received_ns: int) -> list[Message]:
         self._current = ""
         if isinstance(message, SeriesStart):
-            _remember(self._begun, message.series_uid, True)
-            self._relayed.pop(message.series_uid, None)
-            return [message]
+            start = self._under_its_name(message)
+            _remember(self._begun, start.series_uid, True)
+            self._relayed.pop(start.series_uid, None)
+            return [start]
         uid = self._named.get(message.series_uid, message.series_uid)
         if uid not in self._begun and isinstance(message, Frame):
             uid = self._await(uid, message.series_id, received_ns)
@@ -88,6 +99,17 @@ class AwaitingDecoder:
             return [message]
         _remember(self._begun, uid, False)
         return [start, message]
+
+    def _under_its_name(self, start: SeriesStart) -> SeriesStart:
+        """A start that came to this worker; its images are those that come from now on."""
+        uid, again = start.series_uid, second(start)
+        if self._named.get(uid) == again.series_uid or self._armed.get(uid, armed(start)) != armed(start):
+            _remember(self._named, uid, again.series_uid)
+            return again
+        _remember(self._armed, uid, armed(start))
+        if self._named.get(uid, "").startswith(f"{uid}~"):  # a capture, gone through from the first series on
+            del self._named[uid]
+        return start
 
     def _await(self, uid: str, series_id: int, received_ns: int) -> str:
         """Wait for the start of a series; returns the name that the others know it by."""

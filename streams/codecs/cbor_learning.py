@@ -1,7 +1,7 @@
 """Documents taken apart into what is the same in all of their form and what is not (`streams.codecs.cbor_template`)."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from enum import Enum, auto
 
 import msgspec
@@ -82,7 +82,7 @@ class _Learner:
         inside._at, self._at = self._at, end
         try:
             inside._item(_Mode.SHAPED)
-            expression = re.compile(b"".join(inside._expression), re.DOTALL)
+            expression = _compiled(inside._expression)
             return Shape(expression, value) if isinstance(value, dict | list) else None
         except Unlearnable:
             return None
@@ -182,5 +182,12 @@ class _Learner:
 
     def _step(self, ending: Ending) -> None:
         if ending is not Ending.NOTHING or self._expression:
-            self._steps.append((re.compile(b"".join(self._expression), re.DOTALL), self._counts, ending))
+            self._steps.append((_compiled(self._expression), self._counts, ending))
         self._expression, self._counts = [], False
+
+
+def _compiled(expression: Iterable[bytes]) -> re.Pattern[bytes]:
+    """Each series has forms of its own, some 10 kB each: `re` shall not keep the last 512 of them."""
+    pattern = re.compile(b"".join(expression), re.DOTALL)
+    re.purge()
+    return pattern

@@ -91,6 +91,18 @@ class Series:
         seen = self._seen.get(channel)
         return seen is not None and image_id in seen
 
+    def has_any(self, image_id: int) -> bool:
+        """As `has`, on whatever channel."""
+        return any(image_id in seen for seen in self._seen.values())
+
+    def images_received(self) -> int:
+        """Images of which something came, on whatever channels; at least so many where some were given up."""
+        union = IntervalSet()
+        for seen in self._seen.values():
+            for start, stop in seen.intervals():
+                union.fill(start, stop)
+        return max(0, len(union) - sum(self._folded.values()))
+
     def announce(self, start: SeriesStart) -> None:
         """The start message came after the first frames: another connection let them overtake it."""
         self.start, self.announced = start, True

@@ -174,18 +174,28 @@ def subscribe(ctx: Context, topics: Sequence[bytes], high_water_mark: int = 10_0
 
 
 def router(ctx: Context, high_water_mark: int = 500) -> Socket:
-    """Answers many peers; the first part of each message is the peer. Only short requests are taken."""
+    """Answers many peers; the first part of each message is the peer. Only short requests are taken.
+
+    It sends no heartbeats of its own: libzmq 4.3.5 aborts the process where one is due to a peer whose connection broke
+    while more of its messages waited than the mark (stream_engine_base.cpp: `!_io_error`). Whether a peer of ours is
+    gone it knows all the same: the peer's heartbeats name the silence (TTL) after which it is.
+    """
     socket = Socket(ctx, zmq.ROUTER, high_water_mark, MAX_REQUEST_BYTES)
-    _heartbeat(socket.zmq)
+    keep_alive(socket.zmq)  # of peers that send no heartbeats
     _ = socket.peers  # known from the first one on
     socket.zmq.router_mandatory = 1  # a full or vanished peer is told to us instead of dropped in silence
     return socket
 
 
-def dealer(ctx: Context, high_water_mark: int = 500) -> Socket:
-    """Asks a router."""
+def dealer(ctx: Context, high_water_mark: int = 500, *, heartbeats: bool = True) -> Socket:
+    """Asks a router.
+
+    Without `heartbeats` where both ends know otherwise that the other one is gone, and either may be slow: behind a
+    full queue no answer is heard, so they would break a connection that is in order and lose what waits in it.
+    """
     socket = Socket(ctx, zmq.DEALER, high_water_mark)
-    _heartbeat(socket.zmq)
+    if heartbeats:
+        _heartbeat(socket.zmq)
     return socket
 
 

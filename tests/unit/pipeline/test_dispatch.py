@@ -116,15 +116,26 @@ def test_full_batches_go_at_once_and_a_part_only_when_nothing_is_in_flight():
 
 def test_no_batch_wraps_round_the_ring():
     bench = Bench(slots=4)
-    bench.put(1, 2)
+    bench.put(1, 2, 3)
     bench.pump()
+    bench.put(4)
     bench.server.answer()
     bench.complete()
-    bench.put(3, 4, 5)
-    assert bench.pump() == [2]
-    bench.server.answer()
-    bench.complete()
+    bench.put(5, 6)
     assert bench.pump() == [1]
+    bench.server.answer()
+    bench.complete()
+    assert bench.pump() == [2]
+
+
+def test_an_empty_ring_begins_anew_where_memory_is_warm():
+    bench = Bench(slots=4)
+    for image_id in (1, 2, 3):
+        bench.put(image_id)
+        bench.pump()
+        bench.server.answer()
+        bench.complete()
+    assert bench.lane.acquire() == 0
 
 
 def test_no_batch_mixes_series():

@@ -1,5 +1,6 @@
 """Images whose form was learnt are decoded as those that the general parser reads; what it refuses is refused."""
 
+import tracemalloc
 from typing import Any
 
 import cbor2
@@ -174,3 +175,20 @@ def test_a_form_keeps_no_message_alive():
     decoder.decode([memoryview(message)], NOW)
     decoder.decode([memoryview(message)], NOW)
     message.clear()  # refused while a view of it is held
+
+
+def test_what_was_learnt_of_past_series_is_not_kept():
+    def take(series: range) -> None:
+        decoder = StreamV2Decoder("eiger")
+        for uid in map(str, series):
+            for image_id in range(LEARN_EVERY):
+                decoder.decode([wire(image(image_id, series_unique_id=uid))], NOW)
+
+    take(range(10))
+    tracemalloc.start()
+    try:
+        take(range(10, 60))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 50_000  # an expression takes some 10 kB

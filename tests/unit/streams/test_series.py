@@ -29,6 +29,16 @@ def opened(expected: int | None = 4, channels: tuple[str, ...] = ("a",)) -> Seri
     return Series(start(expected, channels), announced=True, now_ns=0)
 
 
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 30))))
+def test_images_whatever_their_channel(taken):
+    series = opened(31, ("a", "b"))
+    for channel, image_id in taken:
+        series.take(frame(image_id, channel), 0)
+    images = {image_id for _, image_id in taken}
+    assert {image_id for image_id in range(31) if series.has_any(image_id)} == images
+    assert series.images_received() == len(images)
+
+
 @pytest.mark.parametrize(
     ("events", "state", "reason"),
     [

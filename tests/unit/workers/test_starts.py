@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from edge.workers.names import second
 from edge.workers.starts import RECOVERED_NS, RECOVERED_WAIT_S, WAIT_S, AwaitingDecoder
 from streams.messages import Compression, Frame, Message, Part, SeriesEnd, SeriesStart
 
@@ -101,3 +102,41 @@ def test_the_protocols_decoder_hears_of_closed_series():
     rig = Rig()
     rig.decoder.closed("uid")
     assert rig.inner.closed_names == ["uid"]
+
+
+def armed(date: str) -> SeriesStart:
+    return SeriesStart("det", "uid", 1, 5, ("image",), header={"arm_date": date})
+
+
+def test_a_second_series_of_an_id_has_another_name():
+    rig = Rig()
+    assert rig.decode(armed("monday"), frame()) == [armed("monday"), frame()]
+    assert rig.decode(armed("monday")) == [armed("monday")]  # said twice
+    tuesday = second(armed("tuesday"))
+    name = tuesday.series_uid
+    assert rig.decode(armed("tuesday"), frame(), frame(image_id=1)) == [tuesday, frame(name), frame(name, image_id=1)]
+    assert rig.decode(SeriesEnd("det", "uid", 1)) == [SeriesEnd("det", name, 1)]
+    assert rig.decoder.own(tuesday)
+    assert rig.decode(armed("tuesday")) == [tuesday]
+    assert rig.waits == []
+
+
+def test_the_name_of_a_second_series_comes_with_its_start():
+    rig = Rig()
+    tuesday = second(armed("tuesday"))
+    name = tuesday.series_uid
+    rig.decoder.relayed(armed("monday"))
+    assert rig.decode(frame()) == [armed("monday"), frame()]
+    rig.decoder.relayed(tuesday)
+    assert rig.decode(frame()) == [tuesday, frame(name)]
+    assert not rig.decoder.own(tuesday)
+    assert rig.decode(frame(image_id=1)) == [frame(name, image_id=1)]
+
+
+def test_whoever_gathers_may_know_better_how_a_series_of_our_own_is_called():
+    rig = Rig()
+    tuesday = second(armed("tuesday"))
+    assert rig.decode(armed("tuesday"), frame()) == [armed("tuesday"), frame()]
+    rig.decoder.relayed(tuesday)
+    assert rig.decode(frame(image_id=1)) == [tuesday, frame(tuesday.series_uid, image_id=1)]
+    assert not rig.decoder.own(tuesday)

@@ -56,7 +56,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> PretendedHost:
 def plan(models: Path) -> Iterator[Plan]:
     with Namespace() as namespace:
         made = plan_of(namespace, models)
-        yield replace(made, timing=replace(made.timing, canary_every_s=0.02, canary_deadline_s=0.1))
+        yield replace(made, timing=replace(made.timing, canary_every_s=0.02, canary_deadline_s=1.0))
 
 
 def next_of(events: "queue.Queue[Event]", kind: type[Any]) -> Any:

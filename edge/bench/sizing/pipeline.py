@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from edge.bench.sizing import bare
 from edge.bench.sizing.feeder import Feeder
@@ -115,6 +114,8 @@ def problem_of(heard: Heard, case: Case) -> str:
 
 def in_process(case: Case) -> Callable[[int], Spent]:
     """Runs so many frames through the graph of `ptycho` here, in full batches."""
+    import onnxruntime  # of the extra `server`
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
     options.inter_op_num_threads = 1

@@ -26,6 +26,7 @@ ENTRIES = {
     "demo": Entry("edge.commands.demo:demo", "Run a complete experiment on this machine."),
     "results": Entry("edge.commands.results:results", "Show a result file, or build it from its log."),
     "doctor": Entry("edge.commands.doctor:doctor", "Check that this machine can run everything."),
+    "orient": Entry("edge.commands.orient:orient", "Find how detector image and scan axes belong together."),
     "models": Entry("edge.commands.models:models", "List the models; build a repository for a Triton of your own."),
     "evaluate": Entry("edge.commands.evaluate:evaluate", "Judge the shipped models on measured data."),
     "bench": Entry("edge.commands.bench:bench", "Measure what the documentation claims."),

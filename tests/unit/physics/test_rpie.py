@@ -57,3 +57,19 @@ def test_the_scale_between_probe_and_object_does_not_drift() -> None:
     few, _ = last(Settings(4), MODES)
     many, _ = last(Settings(12), MODES)
     assert flux(many.modes) == pytest.approx(flux(few.modes), rel=0.1)
+
+
+def test_a_probe_that_is_kept_stays_as_it_was_given() -> None:
+    state, _ = last(Settings(3, step=1.0, probe_from=3), MODES)
+    np.testing.assert_array_equal(state.modes, MODES)
+
+
+def test_pixels_that_were_not_measured_are_left_alone() -> None:
+    frames = SCAN.frames.astype(np.float32)
+    frames[:, 10:13, :] = np.nan
+    settings, rng = Settings(12, alpha=0.2, step=1.0, probe_from=99), np.random.default_rng(2)
+    *_, state = reconstruct(frames, POSITIONS, MODES, np.ones((64, 64)), settings, rng)
+    assert phase_error(state.image) < 0.02
+    blind = np.nan_to_num(frames)
+    *_, zeros = reconstruct(blind, POSITIONS, MODES, np.ones((64, 64)), settings, np.random.default_rng(2))
+    assert phase_error(zeros.image) > 2 * phase_error(state.image)

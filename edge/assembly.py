@@ -14,12 +14,14 @@ from edge.conditioning.errors import ConditioningError
 from edge.conditioning.loading import load
 from edge.conditioning.selection import Selection
 from edge.http.access import access_for
+from edge.inference.cards import valid_of
 from edge.inference.events import Plan
-from edge.inference.repository import model_sha256, versions
+from edge.inference.repository import model_sha256, version_folder, versions
 from edge.inference.shared_memory import Namespace, Region
 from edge.inference.supervisor import Supervisor
 from edge.metrics import serve_metrics
 from edge.models.registry import MODELS
+from edge.models.spec import ModelSpec
 from edge.pipeline.arena import Arena
 from edge.pipeline.cascades import Cascades
 from edge.pipeline.decompression import Decompression
@@ -38,7 +40,7 @@ from edge.pipeline.totals import Totals
 from edge.positions import wiring as positioning
 from edge.recovery import recordings
 from edge.results.files import ResultFiles
-from edge.serverplan import itemsizes, served, server_options
+from edge.serverplan import itemsizes, models_source, served, server_options
 from edge.simplon.dropped import DroppedPoll
 from edge.supervision.notify import Notifier
 from edge.workers.link import Link
@@ -85,6 +87,7 @@ def data_plane(
     """
     totals, events = Totals(), Events()
     prepared = [_preparing(each) for each in config.source]
+    models = models_source(config)
     keys = read_keys(config.security.keys) if config.security.keys else None
     loop: ServingLoop | None = None
 
@@ -97,7 +100,7 @@ def data_plane(
         recorded = stack.enter_context(recordings(config, recover))
         sink: Sink
         if link is None:
-            files = _files(config, events, recover, totals, stack)
+            files = _files(config, models, events, recover, totals, stack)
             sink, addresses = _sink(ctx, config, files, stack)
         else:
             sink, addresses = link, link.connect(ctx, stack)
@@ -105,8 +108,8 @@ def data_plane(
         addresses["metrics"] = f"{metrics}/metrics"
         namespace = stack.enter_context(Namespace())
         frames = [namespace.region(f"frames-{at}", each.memory_mib << 20) for at, each in enumerate(config.source)]
-        runners, outputs = _runners(config, namespace)
-        stack.enter_context(Supervisor(_plan(config, triton, namespace, (*frames, *outputs)), events.put))
+        runners, outputs = _runners(config, models, namespace)
+        stack.enter_context(Supervisor(_plan(config, models, triton, namespace, (*frames, *outputs)), events.put))
         cascades = Cascades(runners, totals)
         joining = positioning.joining(ctx, {each.name: each.positions for each in config.source}, totals, stack)
         intakes = [
@@ -169,13 +172,13 @@ def _patience(config: configuration.Config) -> Patience:
 
 
 def _files(
-    config: configuration.Config, events: Events, recover: bool, totals: Totals, stack: ExitStack
+    config: configuration.Config, models: Path, events: Events, recover: bool, totals: Totals, stack: ExitStack
 ) -> ResultFiles | None:
     if not config.results.folder:
         return None
-    models = {route.name: model_sha256(route.model) for route in config.route}
+    weights = {route.name: model_sha256(route.model, source=models) for route in config.route}
     logged = events.put if config.recording.folder else None
-    files = ResultFiles(Path(config.results.folder), config.results.raw_frames, models, logged, recover)
+    files = ResultFiles(Path(config.results.folder), config.results.raw_frames, weights, logged, recover)
     totals.not_logged = files.not_logged
     return stack.enter_context(files)
 
@@ -213,13 +216,15 @@ def _placement(
     return Placement(arena, positioning.reader_of(config.positions), preparing, decompression)
 
 
-def _runners(config: configuration.Config, namespace: Namespace) -> tuple[list[RouteRunner], list[Region]]:
+def _runners(
+    config: configuration.Config, models: Path, namespace: Namespace
+) -> tuple[list[RouteRunner], list[Region]]:
     runners, outputs = [], []
     dropping = sum(route.when_full != "block" for route in config.route)
     rules = inherited([_rule(route) for route in config.route])
     for at, (route, rule) in enumerate(zip(config.route, rules, strict=True)):
         spec = MODELS[route.model]
-        model = ServedModel(spec, str(versions(spec.name)[-1]), model_sha256(spec.name), itemsizes(route))
+        model = _model(spec, models, itemsizes(route))
         count = 2 * route.requests_in_flight  # as many again may be unsettled after a lost server
         if depends_on_frame(spec):
             nbytes = route.output_mib << 20
@@ -230,6 +235,11 @@ def _runners(config: configuration.Config, namespace: Namespace) -> tuple[list[R
         blocks, policy = OutputBlocks(region, spec, count), Policy(route.when_full, route.slots, dropping)
         runners.append(RouteRunner(rule, model, blocks, route.requests_in_flight, _selection(route), policy))
     return runners, outputs
+
+
+def _model(spec: ModelSpec, models: Path, sizes: tuple[int, ...]) -> ServedModel:
+    version, sha256 = str(versions(spec.name, models)[-1]), model_sha256(spec.name, source=models)
+    return ServedModel(spec, version, sha256, sizes, valid_of(spec.name, version_folder(spec.name, source=models)))
 
 
 def _rule(route: configuration.RouteConfig) -> Route:
@@ -251,7 +261,9 @@ def _preparing(source: configuration.Source) -> Preparing:
         raise configuration.ConfigError(f"source {source.name!r}: conditioning: {error}") from error
 
 
-def _plan(config: configuration.Config, triton: str | Path, namespace: Namespace, regions: tuple[Region, ...]) -> Plan:
+def _plan(
+    config: configuration.Config, models: Path, triton: str | Path, namespace: Namespace, regions: tuple[Region, ...]
+) -> Plan:
     return Plan(
         models=served(config),
         namespace=namespace,
@@ -260,6 +272,7 @@ def _plan(config: configuration.Config, triton: str | Path, namespace: Namespace
         announced=triton if isinstance(triton, Path) else None,
         server=server_options(config),
         transport=config.server.transport,
+        source=models,
     )
 
 

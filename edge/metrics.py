@@ -37,6 +37,9 @@ class PipelineCollector(Collector):
             ("route", "outcome", "reason"),
             dict(t.outcomes),
         )
+        yield _counter(
+            "edge_results_untrained", "Published results outside of their model's range", ("route",), dict(t.untrained)
+        )
         yield _counter("edge_messages_recovered", "Messages taken from a capture", ("source",), dict(t.recovered))
         yield _counter("edge_results_recalled", "Logged results published again", ("route",), dict(t.recalled))
         yield _counter("edge_messages_unrecorded", "Messages that are in no capture", ("source",), dict(t.not_recorded))

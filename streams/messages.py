@@ -146,6 +146,12 @@ class Acquisition(msgspec.Struct, frozen=True):
     triggers: int = 1  # each exposes images / triggers
     images_per_message: int = 1  # pulses of a train, where the protocol has trains
     header_detail: str = "basic"  # "all", "basic" or "none", where the protocol has it
+    energy_ev: float = 8000.0  # of a photon, where the protocol tells it
+
+    @property
+    def wavelength_angstrom(self) -> float:
+        """Of the photons: h c (2019 SI) over their energy."""
+        return 12398.419843320026 / self.energy_ev
 
 
 class Encoder(Protocol):

@@ -139,6 +139,9 @@ def _remarks(summary: Summary) -> list[tuple[str, str]]:
         remarks.append(("detector", said))
     if summary.suspicion:
         remarks.append(("suspicion", summary.suspicion))
+    if summary.untrained:
+        reasons = "; ".join(summary.untrained.reasons)
+        remarks.append(("untrained", f"{summary.untrained.results} results: {reasons}"))
     if missing := summary.positions.get("missing"):
         reasons = ", ".join(f"{count} x {reason}" for reason, count in missing.items())
         remarks.append(("positions", f"{summary.positions['joined']} results have one; of the others {reasons}"))

@@ -17,6 +17,7 @@ from edge.inference.errors import ServerError
 from edge.inference.shared_memory import SharedMemoryError
 from edge.pipeline.loop import Events
 from edge.results.errors import ResultFileError
+from edge.serverplan import with_models
 from edge.supervision.notify import Notifier
 from edge.supervision.processes import forbid_core_files, raise_file_limit
 from streams.recording.writer import RecordingError
@@ -35,6 +36,8 @@ CONFIG_FAILURES = (configuration.ConfigError, KeysError)
 )
 @click.option("--triton-file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Where `edge triton` on this machine announces its server.")  # fmt: skip
+@click.option("--models", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+              help="Models of your own, in place of the shipped ones; overrides server.models.")  # fmt: skip
 @click.option("--record", type=click.Path(file_okay=False), metavar="DIR", default="",
               help="Keep raw messages there, a capture for each source; overrides recording.folder.")  # fmt: skip
 @click.option("--recover", is_flag=True, help="First finish what an earlier process recorded and did not finish.")
@@ -49,6 +52,7 @@ def serve(
     path: Path,
     triton_url: str,
     triton_file: Path | None,
+    models: Path | None,
     record: str,
     recover: bool,
     proposal: str,
@@ -68,7 +72,9 @@ def serve(
         from edge.commands import serve_workers  # its processes import this module
 
         today = day.date() if day else None
-        asked = serve_workers.Asked(path, workers, triton_url, triton_file, record, recover, proposal, today)
+        asked = serve_workers.Asked(
+            path, workers, triton_url, triton_file, record, recover, proposal, today, models=models
+        )
         serve_workers.run(replace(asked, as_json=as_json, stop_at_eof=stop_at_eof))
         return
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the loop runs, both signals unwind the start
@@ -79,6 +85,7 @@ def serve(
     notifier = Notifier()
     try:
         config = configuration.load_placed(path, day.date() if day else date.today(), proposal, record)
+        config = with_models(config, models)
         if recover and not config.recording.folder:
             raise click.UsageError("nothing was recorded: --recover needs --record DIR or recording.folder")
         if triton_url:

@@ -19,6 +19,7 @@ from edge import logs
 from edge.commands import service
 from edge.commands.serve import CONFIG_FAILURES, FAILURES
 from edge.pipeline.loop import Events
+from edge.serverplan import with_models
 from edge.supervision.notify import Notifier
 from edge.supervision.processes import forbid_core_files, raise_file_limit
 from edge.workers.assembly import gathering
@@ -38,6 +39,7 @@ class Bound(msgspec.Struct):
 @click.option("-c", "--config", "path", type=click.Path(path_type=Path), required=True)
 @click.option("--workers", type=int, required=True)
 @click.option("--link", "address", metavar="ADDRESS", required=True, help="Where workers connect to.")
+@click.option("--models", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--record", default="")
 @click.option("--recover", is_flag=True)
 @click.option("--bound", type=click.Path(dir_okay=False, path_type=Path), required=True,
@@ -50,6 +52,7 @@ def gather(
     path: Path,
     workers: int,
     address: str,
+    models: Path | None,
     record: str,
     recover: bool,
     bound: Path,
@@ -66,7 +69,7 @@ def gather(
     forbid_core_files()
     notifier = Notifier()
     try:
-        config = configuration.load_placed(path, day.date(), proposal, record)
+        config = with_models(configuration.load_placed(path, day.date(), proposal, record), models)
         again = bool(config.recording.folder) and (recover or bound.exists())
         with gathering(_as_before(config, bound), workers, address, again, notifier) as (loop, events, addresses):
             service.stop_on_signals(lambda: _stop(notifier, events))

@@ -18,6 +18,7 @@ from edge.assembly import data_plane
 from edge.commands import service
 from edge.commands.serve import CONFIG_FAILURES, FAILURES
 from edge.pipeline.loop import Events
+from edge.serverplan import with_models
 from edge.supervision.notify import Notifier
 from edge.supervision.processes import forbid_core_files, raise_file_limit
 from edge.workers.derive import of_worker
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 @click.option("--link", "address", metavar="ADDRESS", required=True, help="Where results are gathered.")
 @click.option("--triton-url", default="")
 @click.option("--triton-file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--models", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--record", default="")
 @click.option("--recover", is_flag=True)
 @click.option("--began", type=click.Path(dir_okay=False, path_type=Path), required=True,
@@ -47,6 +49,7 @@ def worker(
     address: str,
     triton_url: str,
     triton_file: Path | None,
+    models: Path | None,
     record: str,
     recover: bool,
     began: Path,
@@ -65,7 +68,7 @@ def worker(
     try:
         ours = read_share(share)
         assert ours is not None
-        config = of_worker(_load(path, day.date(), proposal, record), ours.part, ours.of)
+        config = of_worker(with_models(_load(path, day.date(), proposal, record), models), ours.part, ours.of)
         records = bool(config.recording.folder)
         link = Link(address, ours, records)
         again = records and (recover or began.exists())

@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ import click
 
 from edge import config as configuration
 from edge.commands import service
+from edge.inference.errors import ServerError
+from edge.serverplan import models_source, with_models
 from edge.supervision import processes
 from edge.supervision.inbox import MAX_PATH
 from edge.supervision.machine import Service, State
@@ -58,6 +60,7 @@ class Asked:
     day: date | None = None
     as_json: bool = False
     stop_at_eof: bool = False
+    models: Path | None = None
 
 
 def run(asked: Asked) -> None:
@@ -69,9 +72,14 @@ def run(asked: Asked) -> None:
     day = asked.day or date.today()
     try:
         config = configuration.load_placed(asked.path, day, asked.proposal, asked.record)
+        config = with_models(config, asked.models)
         check(config)
+        if config.server.models:  # decided once, for all of them, whatever is deployed while they run
+            asked = replace(asked, models=models_source(config))
     except configuration.ConfigError as error:
         raise service.Refused(str(error)) from error
+    except ServerError as error:
+        raise click.ClickException(str(error)) from error
     if asked.recover and not config.recording.folder:
         raise click.UsageError("nothing was recorded: --recover needs --record DIR or recording.folder")
     with _folder(config) as folder:
@@ -96,7 +104,9 @@ def services(asked: Asked, config: configuration.Config, folder: Path, day: date
     common = (*place, "--link", f"ipc://{folder / LINK}", "--date", day.isoformat())
     common += ("--proposal", asked.proposal) if asked.proposal else ()
     common += ("--record", asked.record) if asked.record else ()
+    models = ("--models", str(asked.models)) if asked.models else ()
     common += ("--recover",) if asked.recover else ()
+    common += models
     common += ("--json", "--stop-at-eof")
     announced = asked.triton_file or (None if named else folder / "triton.json")
     server = ("--triton-file", str(announced)) if announced is not None else ()
@@ -105,7 +115,7 @@ def services(asked: Asked, config: configuration.Config, folder: Path, day: date
     patience_s = config.series.drain_s + WRITTEN_S
     found: list[Service] = []
     if not named:
-        argv = (*_MODULE, "edge", "triton", *place, "--file", str(announced), "--json", "--stop-at-eof")
+        argv = (*_MODULE, "edge", "triton", *place, "--file", str(announced), *models, "--json", "--stop-at-eof")
         found.append(Service("triton", argv, start_s=TRITON_START_S, patience_s=20.0))
     gather = (*_MODULE, "edge.commands.serve_gather", *common, *bound, "--workers", str(asked.workers))
     found.append(Service("gather", gather, start_s=START_S, patience_s=patience_s))

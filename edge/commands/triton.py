@@ -24,7 +24,7 @@ from edge.inference.hosts import EmbeddedHost
 from edge.inference.server import Running
 from edge.inference.shared_memory import Namespace, SharedMemoryError
 from edge.inference.supervisor import Supervisor
-from edge.serverplan import served, server_options
+from edge.serverplan import models_source, served, server_options, with_models
 from edge.supervision.notify import Notifier
 from edge.supervision.runfolder import run_folder
 
@@ -38,11 +38,13 @@ FILE = "triton.json"
 @click.option("-c", "--config", "path", type=click.Path(path_type=Path), default="edge.toml", show_default=True)
 @click.option("--file", "file", type=click.Path(dir_okay=False, path_type=Path),
               help="Where the server is announced; default: triton.json in the run folder (up.folder).")  # fmt: skip
+@click.option("--models", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+              help="Models of your own, in place of the shipped ones; overrides server.models.")  # fmt: skip
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON line when the server is ready for the first time."
 )
 @click.option("--stop-at-eof", is_flag=True, help="Stop when standard input closes: a parent process has ended.")
-def triton(path: Path, file: Path | None, as_json: bool, stop_at_eof: bool) -> None:
+def triton(path: Path, file: Path | None, models: Path | None, as_json: bool, stop_at_eof: bool) -> None:
     """Keep a Triton server ready for the models of the configuration.
 
     Its address and the token for its restricted calls are in a file that only this user can read, for
@@ -55,7 +57,7 @@ def triton(path: Path, file: Path | None, as_json: bool, stop_at_eof: bool) -> N
         service.stop_at_eof(service.terminate)
     notifier = Notifier()
     try:
-        config = _load(path)
+        config = with_models(_load(path), models)
         place = (file or run_folder(config.up.folder) / FILE).absolute()
         with suppress(KeyboardInterrupt), _alone(place):
             _run(config, place, as_json, notifier)
@@ -100,7 +102,7 @@ def _alone(place: Path) -> Iterator[None]:
 def _run(config: configuration.Config, place: Path, as_json: bool, notifier: Notifier) -> None:
     events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()  # None: stop
     with Namespace() as namespace:
-        plan = Plan(served(config), namespace, server=server_options(config))
+        plan = Plan(served(config), namespace, server=server_options(config), source=models_source(config))
         notifier.status(f"starting tritonserver for {_names(plan)}")
         with Supervisor(plan, events.put) as supervisor:
             service.stop_on_signals(lambda: events.put(None))
@@ -143,7 +145,13 @@ class _Announcer:
         running = self._running()
         if isinstance(event, ServerReady) and running is not None:  # None: lost again, that event is on its way
             self._due = Announcement(
-                running.url, running.token, running.pid, running.id, event.epoch, round(time.time(), 3)
+                running.url,
+                running.token,
+                running.pid,
+                running.id,
+                event.epoch,
+                round(time.time(), 3),
+                self._supervisor.model_sha256,
             )
 
     def announced(self) -> bool:

@@ -9,6 +9,8 @@ from typing import NoReturn
 import click
 
 from edge import config as configuration
+from edge.inference.errors import ServerError
+from edge.serverplan import models_source
 from edge.supervision import runfolder
 from edge.supervision.record import Record
 from edge.supervision.runner import supervise
@@ -49,9 +51,14 @@ def up(path: Path, proposal: str, as_json: bool, stop_at_eof: bool) -> None:
         config = configuration.load_placed(path, today, proposal)
     except configuration.ConfigError as error:
         _fail(str(error), os.EX_CONFIG)
+    try:
+        # Decided once, for all services, whatever is deployed while they run.
+        models = models_source(config) if config.server.models else None
+    except ServerError as error:
+        _fail(str(error), EXIT_FAILED)
     folder = runfolder.run_folder(config.up.folder)
     voice = Voice(sys.stdout.fileno(), as_json)
-    running = services(Wanted(config, path.absolute(), folder, today, proposal))
+    running = services(Wanted(config, path.absolute(), folder, today, proposal, models))
     record = Record(folder, str(path.absolute()), config.data.proposal)
     try:
         code, reason = supervise(running, folder, voice, record, sys.stdin.fileno() if stop_at_eof else None)

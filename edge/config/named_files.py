@@ -24,6 +24,8 @@ def absent(config: Config) -> Iterator[Problem]:
         yield from _of_source(source, at)
     if config.server.python and not os.access(config.server.python, os.X_OK):
         yield Problem(("server", "python"), "is no program that can be run; name the python of an environment")
+    if config.server.models and not Path(config.server.models).is_dir():
+        yield Problem(("server", "models"), "there is no such folder; make it, or mount the disk that it is on")
     if config.security.keys:
         try:
             read_keys(config.security.keys)

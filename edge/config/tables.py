@@ -61,7 +61,7 @@ class RouteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     when_full: WhenFull = "block"
     slots: Annotated[int, Meta(ge=0, le=1 << 20)] = 0
     requests_in_flight: Annotated[int, Meta(ge=1, le=64)] = 4
-    output_mib: Mebibytes = 256
+    output_mib: Mebibytes = 512
     region: tuple[Pixels, ...] = ()
     binning: Annotated[int, Meta(ge=1, le=MAX_BINNING)] = 1
     after: str = ""
@@ -76,6 +76,7 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     transport: Literal["auto", "shm", "inline"] = "auto"
     onnxruntime_threads: Annotated[int, Meta(ge=1, le=256)] = 1
     log_dir: str = ""
+    models: str = ""
 
 
 class Results(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -45,6 +45,7 @@ _FACTS: dict[str, dict[str, Any]] = {
     "series_id": {"dtype": "integer", "shape": [], "units": "1"},
     "first_image": {"dtype": "integer", "shape": [], "units": "1"},
     "frames": {"dtype": "integer", "shape": [], "units": "1"},
+    "untrained": {"dtype": "integer", "shape": [], "units": "1"},
     "latency_ms": {"dtype": "number", "shape": [], "units": "ms"},
 }
 
@@ -61,8 +62,8 @@ class EdgeDetector(Device):
         patience: how long to wait for what.
 
     Event fields: one for each key of the measurement, and `series_id`, `first_image`, `frames` (the scan point is the
-    images [first_image, first_image + frames) of that series), `latency_ms` (from the end of the exposure until the
-    last result was in).
+    images [first_image, first_image + frames) of that series), `untrained` (how many of them are outside of what the
+    model was trained for), `latency_ms` (from the end of the exposure until the last result was in).
 
     A trigger's Status fails with PointIncomplete or DetectorError, that of a stage with DetectorError: NotReady where
     the data plane would not have served its frames, and so it was not armed. That of an
@@ -218,6 +219,7 @@ class EdgeDetector(Device):
     def _reduced(self, taken: Taken) -> dict[str, dict[str, Any]]:
         values: dict[str, Any] = dict(self._measurement.reduce([result.arrays for result in taken.results]))
         values |= {"series_id": taken.series_id, "first_image": taken.first_image, "frames": len(taken.results)}
+        values["untrained"] = sum(bool(result.untrained) for result in taken.results)
         values["latency_ms"] = taken.latency_s * 1e3
         now = time.time()
         return {self._field(key): {"value": value, "timestamp": now} for key, value in values.items()}

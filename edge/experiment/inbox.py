@@ -20,11 +20,15 @@ NOTICES_KEPT = 256
 
 @dataclass(frozen=True)
 class Received:
-    """The result of one image; `at_s` is when it came, by the monotonic clock."""
+    """The result of one image; `at_s` is when it came, by the monotonic clock.
+
+    `untrained` says why the image is outside of what the model was trained for.
+    """
 
     arrays: Mapping[str, NDArray[Any]]
     channel: str
     at_s: float
+    untrained: tuple[str, ...] = ()
 
 
 class Inbox:
@@ -69,7 +73,7 @@ class Inbox:
         if result.channel != (self._channels[0] if self._channel is None else self._channel):
             return
         if result.image_id in self._expected:
-            self._results[result.image_id] = Received(arrays, result.channel, time.monotonic())
+            self._results[result.image_id] = Received(arrays, result.channel, time.monotonic(), result.untrained)
         elif result.image_id >= self._expected.stop:
             self._untriggered = max(result.image_id, self._untriggered or 0)
 

@@ -12,6 +12,7 @@ from edge.inference.announcement import Announcement
 from edge.inference.client import InferenceClient
 from edge.inference.errors import ServerError
 from edge.inference.events import Plan
+from edge.inference.repository import model_sha256
 from edge.inference.requests import InferenceError
 
 LOG = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class AnnouncedHost:
                     LOG.info("%s announces tritonserver %d at %s", self._path, found.pid, found.url)
                     return client
             if trouble != said:
-                LOG.info("waiting for `edge triton`: %s", trouble)
+                LOG.log(logging.WARNING if found else logging.INFO, "waiting for `edge triton`: %s", trouble)
                 said = trouble
             self._given_up.wait(POLL_S)
         raise ServerError(f"no inference server was announced in {self._path} until the wait was ended")
@@ -101,7 +102,19 @@ class AnnouncedHost:
         except OSError as error:
             return None, f"{self._path} cannot be read: {error.strerror}; run both as the same user"
 
+    def _others(self, found: Announcement) -> str:
+        """Why its answers are not those of the models of this process; empty where they are, as far as is known."""
+        for served in self._plan.models:
+            name = served.spec.name
+            theirs = found.models.get(name)
+            if found.models and theirs != model_sha256(name, source=self._plan.source):
+                which = "does not serve" if theirs is None else "serves another version of"
+                return f"tritonserver {found.pid}, announced in {self._path}, {which} {name}: start both anew"
+        return ""
+
     def _connect(self, found: Announcement) -> tuple[InferenceClient | None, str]:
+        if other := self._others(found):
+            return None, other
         timing = self._plan.timing
         client = InferenceClient(found.url, timing.client_timeout_s, found.token)
         try:

@@ -24,6 +24,7 @@ class Announcement(msgspec.Struct, frozen=True):
     id: str  # its own (--id): whoever else may answer at the url has another
     epoch: int  # counts the starts of this `edge triton`
     started: float  # seconds since 1970
+    models: dict[str, str] = {}  # SHA-256 of the shipped graph of each model that it serves
 
     def __repr__(self) -> str:
         """Without the token: this may be logged."""

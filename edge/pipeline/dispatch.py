@@ -19,7 +19,9 @@ import numpy as np
 
 from edge.conditioning.selection import WHOLE, Selection
 from edge.inference.requests import Completion, InferenceError, Request, Span, Submitter
+from edge.models.card import Validity
 from edge.models.spec import ModelSpec
+from edge.models.validity import photons
 from edge.pipeline.batching import Pending, RouteQueue
 from edge.pipeline.inflight import InFlight
 from edge.pipeline.outputs import OutputBlocks
@@ -57,6 +59,7 @@ class ServedModel(msgspec.Struct, frozen=True):
     version: str
     sha256: str  # of the weights' file
     itemsizes: tuple[int, ...]  # bytes a pixel for which a variant is loaded
+    valid: Validity = Validity()  # of its card
 
 
 Dropped: TypeAlias = tuple[SeriesRecord, tuple[str, ...], str]
@@ -200,6 +203,9 @@ class RouteRunner:
         if self.policy.when_full == "latest":
             while self._drop_oldest(frame.lane, SUPERSEDED):
                 pass
+        trained = frame.record.ranges[self.route.name]
+        if trained.due(frame.received_ns):
+            trained.measured(_photons(frame), frame.received_ns)
         self.queue.put(frame)
 
     def refuse(self, record: SeriesRecord, expected: tuple[str, ...]) -> None:
@@ -327,3 +333,10 @@ def _lost(frame: Pending, epoch: int) -> None:
     if frame.tried_epoch != epoch:
         frame.tried_epoch = epoch
         frame.attempts += 1
+
+
+def _photons(frame: Pending) -> float:
+    """Counts in an image, as its model sees it."""
+    height, width = frame.shape
+    used = frame.lane.buffer(frame.slot)[: height * width * frame.itemsize]
+    return photons(used.view(f"<u{frame.itemsize}"))

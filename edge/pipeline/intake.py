@@ -17,6 +17,7 @@ from edge.pipeline.preparing import Shot
 from edge.pipeline.record import SeriesRecord
 from edge.pipeline.settling import Settling
 from edge.pipeline.totals import Totals
+from edge.pipeline.untrained import Range
 from streams.ledger.lifecycle import Arrival, State
 from streams.ledger.series import Series
 from streams.messages import Absent, CodecError, Decoder, Frame, SeriesEnd, SeriesStart
@@ -273,10 +274,12 @@ class Intake:
             settled = received.recovered and self._pieces in self.inlet.settled
             record = SeriesRecord(series, routes, recovered=received.recovered, settled=settled)
             record.place = self._pieces  # SIMPLON v1 may announce a series in two messages
-            for runner in runners:
-                geometry = self._placement.preparing.geometry(record.start, runner.selection)
-                record.geometry[runner.route.name] = geometry
+            record.ranges |= {runner.route.name: Range(runner.model.valid) for runner in runners}
             self.records[series.uid] = record
+        for runner in self._runners:
+            if (route := runner.route.name) in record.accounts:
+                record.geometry[route] = self._placement.preparing.geometry(record.start, runner.selection)
+                record.ranges[route].opened(record.start.header, record.geometry[route])
         self._plans.pop(record, None)  # its start may have come after its first images, and name routes' sources
         self._warned.clear()
         if not record.settled:

@@ -117,6 +117,8 @@ class Publisher:
             return None
         result, arrays = found
         positions.enter(Missing(Why.ABSENT) if result.position is None else Known(result.position))
+        if result.untrained:
+            self._label(record, result, 1)
         self._sink.send(stamped(result, recovered=True), list(arrays.values()))
         self.pace.spend(sum(array.nbytes for array in arrays.values()), time.monotonic_ns())
         record.accounts[route].recall()
@@ -171,13 +173,26 @@ class Publisher:
             received_ns=0,
             published_ns=0,
             specs=first.specs,
+            untrained=record.ranges[route].reasons,
         )
+        if like.untrained:
+            self._label(record, like, len(leaving))
         self._sink.send_all(route, [self._of_frame(like, finished, verdict) for finished, verdict in leaving])
         now_ns = time.monotonic_ns()
         latencies_ns = [now_ns - finished.frame.received_ns for finished, _ in leaving]
         record.accounts[route].publish(*latencies_ns)
         self._totals.outcomes[route, "published", ""] += len(leaving)
         self._totals.observe_latency(route, *(latency_ns / 1e9 for latency_ns in latencies_ns))
+
+    def _label(self, record: SeriesRecord, like: Result, results: int) -> None:
+        """So many results leave, with the label of `like`."""
+        record.ranges[like.route].label(like.untrained)
+        self._totals.untrained[like.route] += results
+        if record.first_time(f"{like.route} untrained"):
+            log.warning(
+                "series %d of %s on %s: outside of what %s %s was trained for: %s; its results are labelled untrained",
+                *(like.series_id, like.source, like.route, like.model, like.model_version, "; ".join(like.untrained)),
+            )
 
     def _of_frame(self, like: Result, finished: Finished, verdict: Verdict) -> tuple[Result, Sequence[Part]]:
         frame = finished.frame

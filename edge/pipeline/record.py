@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from edge.pipeline.account import RouteAccount, verdict
 from edge.pipeline.joined import PositionAccount
+from edge.pipeline.untrained import Range
 from streams.codecs.results import SeriesEnded, SeriesStarted, portable
 from streams.ledger.lifecycle import State
 from streams.ledger.series import Series
@@ -25,6 +26,7 @@ class SeriesRecord:
         self.settled = settled  # an earlier process published all of it: only the ledger goes through it again
         self.accounts = {route: RouteAccount() for route in routes}
         self.positions = {route: PositionAccount() for route in self.accounts}
+        self.ranges = {route: Range() for route in self.accounts}  # of the models: whether its images lie within
         self.place: Place | None = None  # of its first message in the capture
         self.geometry: dict[str, dict[str, Any]] = {}  # by route: where things are in its images
         self.position_units: Mapping[str, str] = {}  # by axis, where the configuration names them
@@ -65,6 +67,7 @@ class SeriesRecord:
             user_data=portable(start.user_data),
             position_units=dict(self.position_units),
             first_image=self.series.first_image,
+            untrained=self.ranges[route].reasons,
         )
 
     def _described(self, route: str) -> dict[str, Any]:
@@ -96,4 +99,5 @@ class SeriesRecord:
             share=str(self.series.share or ""),
             intervals=self.series.intervals() if self.series.share else {},
             absent=self.series.absent_ids() if self.series.share else {},
+            untrained=self.ranges[route].given,
         )

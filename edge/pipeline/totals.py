@@ -43,6 +43,7 @@ class Totals:
     retries: Counter[tuple[str, str]] = field(default_factory=Counter)  # route, error kind
     series: Counter[tuple[str, str]] = field(default_factory=Counter)  # route, verdict
     not_logged: Counter[str] = field(default_factory=Counter)  # route; published results that are in no result file
+    untrained: Counter[str] = field(default_factory=Counter)  # route; published results so labelled
     recovered: Counter[str] = field(default_factory=Counter)  # source; messages taken from a capture
     recalled: Counter[str] = field(default_factory=Counter)  # route; logged results that were published again
     not_recorded: Counter[str] = field(default_factory=Counter)  # source; messages that are in no capture

@@ -98,6 +98,9 @@ def _describe(entry: h5py.Group, found: Survey) -> None:
 
 def _describe_model(process: h5py.Group, found: Survey) -> None:
     process["program"] = "edge serve"
+    if found.untrained:
+        process.attrs["untrained"] = [attribute(reason) for reason in found.untrained_reasons]
+        process.attrs["untrained_results"] = found.untrained
     process["version"] = text(str(found.facts.get("program", "")))
     for channel in found.channels.values():
         for name, value in zip(("model", "model_version", "model_sha256"), channel.model, strict=True):

@@ -14,7 +14,7 @@ from edge.results.columns import OWN_NAMES
 from edge.results.errors import ResultFileError
 from edge.results.hdf import dataset_at, group_at, last_name
 from edge.results.nexus import FORMAT
-from edge.results.summary import MOST_HOLES, ChannelSummary, DatasetSummary, RawSummary, Summary, value_range
+from edge.results.summary import MOST_HOLES, ChannelSummary, DatasetSummary, RawSummary, Summary, Untrained, value_range
 
 BLOCK_BYTES = 4 << 20
 MOST_LINKS = 10_000
@@ -80,6 +80,7 @@ def summarise_file(path: Path, *, statistics: bool = True) -> Summary:
             detector=_plain(account.get("detector")),
             positions=_plain(account.get("positions")),
             suspicion=_text(account, "suspicion"),
+            untrained=_untrained(process),
             latency_ms=_plain(account.get("latency")),
             refused=held["refused"],
             damaged_bytes=held["damaged_bytes"],
@@ -89,6 +90,13 @@ def summarise_file(path: Path, *, statistics: bool = True) -> Summary:
             datasets=[one for group in groups for one in _datasets(group, statistics)],
             raw=_raw(file),
         )
+
+
+def _untrained(process: h5py.Group) -> Untrained | None:
+    if "untrained" not in process.attrs:
+        return None
+    reasons = np.atleast_1d(np.asarray(process.attrs["untrained"]))
+    return Untrained(int(np.asarray(process.attrs["untrained_results"])), [str(reason) for reason in reasons])
 
 
 def _text(group: h5py.Group, name: str) -> str:

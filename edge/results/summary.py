@@ -45,6 +45,13 @@ class RawSummary(msgspec.Struct, frozen=True):
     data_files_absent: int = 0
 
 
+class Untrained(msgspec.Struct, frozen=True):
+    """Results that are outside of what their model was trained for, and why."""
+
+    results: int
+    reasons: list[str]
+
+
 class Summary(msgspec.Struct, frozen=True):
     """A series on a route."""
 
@@ -69,6 +76,7 @@ class Summary(msgspec.Struct, frozen=True):
     detector: dict[str, int]  # images that it dropped, as far as it told, and what that explains
     positions: dict[str, Any]  # joined, missing{reason}
     suspicion: str
+    untrained: Untrained | None
     latency_ms: dict[str, float]
     refused: dict[str, int]
     damaged_bytes: int
@@ -110,6 +118,7 @@ def summarise_log(path: Path) -> Summary:
         detector=detector_told(ended) if ended else {},
         positions=ended.positions if ended else {},
         suspicion=ended.suspicion.text if ended and ended.suspicion else "",
+        untrained=Untrained(found.untrained, found.untrained_reasons) if found.untrained else None,
         latency_ms=ended.latency_ms if ended else {},
         refused=dict(found.refused),
         damaged_bytes=found.damaged_bytes,

@@ -19,6 +19,9 @@ from streams.messages import CodecError, Part
 MAX_ORIGINS = 1000
 """Starts of edge serve within one series that are told apart."""
 
+MAX_REASONS = 16
+"""Why results are outside of their model's range: kept of a series."""
+
 SeriesNotice: TypeAlias = Result | SeriesStarted | SeriesEnded
 
 
@@ -44,6 +47,8 @@ class Survey:
         self.published: Counter[str] = Counter()  # by origin, as SeriesEnded told
         self.origins: set[str] = set()  # starts of edge serve that wrote into it
         self.refused: Counter[str] = Counter()  # results that have no place, by reason
+        self.untrained = 0  # results in place that are outside of what their model was trained for
+        self.untrained_reasons: list[str] = []  # each once
         self._damage_bytes = 0
         self._last_damage: log.Damage | None = None
         self.size = 0
@@ -168,7 +173,14 @@ class Survey:
         channel.mark(result.image_id, Status.PUBLISHED)
         channel.name_all(result)
         channel.stored += 1
+        if result.untrained:
+            self._label(result.untrained)
         return Row(channel, result, arrays)
+
+    def _label(self, reasons: tuple[str, ...]) -> None:
+        self.untrained += 1
+        new = [reason for reason in reasons if reason not in self.untrained_reasons]
+        self.untrained_reasons += new[: MAX_REASONS - len(self.untrained_reasons)]
 
     def _channel(self, result: Result) -> Channel | None:
         known = self.channels.get(result.channel)

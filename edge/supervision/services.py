@@ -25,11 +25,18 @@ class Wanted:
     day: date
     """What folders are named after: one that is restarted after midnight goes on in the same ones."""
     proposal: str = ""
+    models: Path | None = None
+    """The models that serve, where not all are shipped ones."""
 
     @property
     def announced(self) -> Path:
         """Where `edge triton` writes how to reach its server."""
         return self.folder / "triton.json"
+
+    @property
+    def choosing(self) -> tuple[str, ...]:
+        """Options of those that serve models."""
+        return ("--models", str(self.models)) if self.models is not None else ()
 
     @property
     def placing(self) -> tuple[str, ...]:
@@ -59,7 +66,7 @@ def _own_server(config: Config) -> bool:
 def _serve_options(wanted: Wanted) -> tuple[str, ...]:
     server = ("--triton-file", str(wanted.announced)) if _own_server(wanted.config) else ()
     recover = ("--recover",) if wanted.config.recording.folder else ()
-    return (*server, *recover, *wanted.placing)
+    return (*server, *recover, *wanted.choosing, *wanted.placing)
 
 
 ENTRIES = (
@@ -67,7 +74,7 @@ ENTRIES = (
         "triton",
         ("triton",),
         _own_server,
-        lambda wanted: ("--file", str(wanted.announced)),
+        lambda wanted: ("--file", str(wanted.announced), *wanted.choosing),
         start_s=600.0,  # engines may have to be built
         patience_s=lambda config: 20.0,
     ),

@@ -38,6 +38,7 @@ class Open:
     expected: int | None
     published: int = 0
     latency: LatencyHistogram = field(default_factory=LatencyHistogram)
+    untrained: tuple[str, ...] = ()  # of the newest result, and before one came of the start
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Row:
     latency_ms: tuple[float, float] | None  # p50, p99
     values: str  # of the newest result
     verdicts: Mapping[str, int]  # of closed series
+    untrained: tuple[str, ...] = ()  # why the images are outside of what the model was trained for
 
 
 class Lane:
@@ -73,10 +75,12 @@ class Lane:
     def take(self, notice: Notice, arrays: Arrays) -> None:
         """Enter a notice."""
         if isinstance(notice, SeriesStarted):
-            self.open.setdefault(notice.series_uid, Open(notice.series_id, notice.expected)).expected = notice.expected
+            one = self.open.setdefault(notice.series_uid, Open(notice.series_id, notice.expected))
+            one.expected, one.untrained = notice.expected, notice.untrained
         elif isinstance(notice, Result):
             one = self.open.setdefault(notice.series_uid, Open(notice.series_id, None))
             one.published += 1
+            one.untrained = notice.untrained
             one.latency.add(max(0, notice.published_ns - notice.received_ns))
             self.published += 1
             self.newest = arrays
@@ -163,6 +167,7 @@ class Board:
                 missing=None,
                 lost=0,
                 latency_ms=latency if one.published else None,
+                untrained=one.untrained,
                 **common,
             )
         assert lane.last is not None  # a lane exists since a notice of it came
@@ -185,6 +190,7 @@ def _closed_row(ended: SeriesEnded, common: dict[str, Any]) -> Row:
         missing=ended.arrivals["missing"],
         lost=lost(ended),
         latency_ms=(latency["p50"], latency["p99"]) if latency else None,
+        untrained=ended.untrained,
         **common,
     )
 
@@ -219,7 +225,8 @@ def closing_line(ended: SeriesEnded) -> str:
     said += [_missing(ended)] if arrivals["missing"] else []
     said += [f"p50 {ended.latency_ms['p50']:.1f} ms, p99 {ended.latency_ms['p99']:.1f} ms"] if ended.latency_ms else []
     why = REASONS.get(ended.reason, ended.reason)
-    remarks = [text for text in (why, ended.suspicion.text if ended.suspicion else "") if text]
+    untrained = f"untrained: {', '.join(ended.untrained)}" if ended.untrained else ""
+    remarks = [text for text in (why, ended.suspicion.text if ended.suspicion else "", untrained) if text]
     head = f"series {ended.series_id} of {ended.source} on {ended.route}: {ended.verdict}"
     return "; ".join([f"{head}, {', '.join(said)}", *remarks])
 

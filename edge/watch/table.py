@@ -41,5 +41,6 @@ def _cells(row: Row) -> list[str]:
 def _below(row: Row) -> Iterator[Text]:
     said = [Text(f"{count} {verdict}", COLOURS.get(verdict, "white")) for verdict, count in row.verdicts.items()]
     said += [Text(f"newest result: {row.values}")] if row.values else []
+    said += [Text(f"untrained: {', '.join(row.untrained)}", "red")] if row.untrained else []
     if said:
         yield Text(f"{row.source} on {row.route}: ") + Text(", ").join(said)

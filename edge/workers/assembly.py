@@ -19,6 +19,7 @@ from edge.pipeline.readiness import RouteFacts
 from edge.pipeline.sinks import ResultSink
 from edge.pipeline.totals import Totals
 from edge.results.files import ResultFiles
+from edge.serverplan import models_source
 from edge.simplon.dropped import DroppedPoll
 from edge.supervision.notify import Notifier
 from edge.workers.gather import Around, Gather
@@ -128,7 +129,8 @@ def _files(
 ) -> ResultFiles | None:
     if not config.results.folder:
         return None
-    models = {route.name: model_sha256(route.model) for route in config.route}
+    source = models_source(config)
+    models = {route.name: model_sha256(route.model, source=source) for route in config.route}
     logged = events.put if config.recording.folder else None
     files = ResultFiles(Path(config.results.folder), config.results.raw_frames, models, logged, recover)
     totals.not_logged = files.not_logged

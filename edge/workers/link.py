@@ -43,7 +43,10 @@ LINGER_MS = 5_000
 WELCOME_S = 10.0
 COUNTS_NS = 500_000_000
 """Between two tellings of all counters."""
-COUNTED = ("messages", "malformed", "outcomes", "retries", "recovered", "not_recorded", "positions_missing")
+COUNTED = (
+    *("messages", "malformed", "outcomes", "retries", "recovered", "not_recorded", "positions_missing"),
+    "untrained",
+)
 """Counters of `Totals` that are told."""
 
 _Key = tuple[str, str]

@@ -220,6 +220,8 @@ class MergedSource:
                 self.strays += 1
             elif self._is_first(gathered, place, one.result):
                 gathered.published[route] += 1
+                if one.result.untrained:
+                    gathered.record.ranges[route].label(one.result.untrained)
                 leaving.append((one.result, [_own(array) for array in one.arrays]))
                 if not one.result.recovered:
                     latencies.setdefault(gathered, []).append(max(0, now_ns - one.received_ns))

@@ -59,6 +59,7 @@ class Result(msgspec.Struct, frozen=True, tag_field="type", tag="result"):
     values: dict[str, float] = {}
     position: dict[str, float] | None = None
     recovered: bool = False  # sent before, or may have been
+    untrained: tuple[str, ...] = ()  # why the image is outside of what the model was trained for; as far as is known
     v: int = VERSION
 
 
@@ -78,6 +79,7 @@ class SeriesStarted(msgspec.Struct, frozen=True, tag_field="type", tag="series_s
     user_data: Any = None
     position_units: dict[str, str] = {}  # by axis, where the configuration names them
     first_image: int = 0  # its ids are counted from this one
+    untrained: tuple[str, ...] = ()  # as of `Result`: what the start message tells already
     v: int = VERSION
 
 
@@ -105,6 +107,7 @@ class SeriesEnded(msgspec.Struct, frozen=True, tag_field="type", tag="series_end
     intervals: dict[str, list[Block]] = {}  # of a share: the ids that came, by channel, for `streams.ledger.merging`
     absent: dict[str, list[Block]] = {}  # of a share: the ids that the sender said do not exist, by channel
     positions: dict[str, Any] = {}  # results with one (joined) and without (missing{streams.positions.headers.Why})
+    untrained: tuple[str, ...] = ()  # as of `Result`: what results of it were labelled with
     v: int = VERSION
 
 

@@ -36,6 +36,7 @@ class Station:
         on_command: called before a command takes effect; may raise.
         lost: image ids that never come; extra: ids that come with the next trigger though nobody triggered them.
         hold: results of triggers are kept back until `release`.
+        untrained: what the data plane says of results from now on.
         contradicts: more images than those triggered have come.
         header: of the start message.
         named: series as triggered and account named them: (number, unique id).
@@ -64,6 +65,7 @@ class Station:
         self.opened: list[Inbox] = []
         self.named: set[tuple[int, str]] = set()
         self.contradicts = False
+        self.untrained: tuple[str, ...] = ()
         self.header: dict[str, Any] = {}
         self.ends = True
         self.problems: list[tuple[Problem, ...]] = []  # of the next answers about readiness; behind the last: none
@@ -152,7 +154,7 @@ class Station:
     def deliver(self, image_id: int, uid: str | None = None, source: str = SOURCE) -> None:
         for channel in self.channels:
             header = (source, uid or self.uid, self.series, image_id, channel, ROUTE, "m", "1", "", "o", 0, 0, 0)
-            self.inbox.put(Result(*header), {"sum": np.array([float(image_id)])})
+            self.inbox.put(Result(*header, untrained=self.untrained), {"sum": np.array([float(image_id)])})
 
     def release(self) -> None:
         self.holding = False

@@ -71,6 +71,13 @@ def test_armed_once_and_a_point_is_a_range_of_images(station, eiger):
     assert station.named == {(1, "uid-1")}
 
 
+def test_a_point_tells_how_many_of_its_frames_are_untrained(station, eiger):
+    staged(eiger)
+    assert point(eiger)["eiger_untrained"] == 0
+    station.untrained = ("energy 12 keV, trained at 8.8 keV",)
+    assert point(eiger)["eiger_untrained"] == 3
+
+
 def test_descriptions_cover_readings(station, eiger):
     staged(eiger)
     point(eiger)

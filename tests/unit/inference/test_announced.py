@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edge.inference import announced, announcement
@@ -14,9 +15,11 @@ from edge.inference.announced import AnnouncedHost
 from edge.inference.announcement import Announcement
 from edge.inference.client import InferenceClient
 from edge.inference.errors import ServerError
-from edge.inference.events import Plan
+from edge.inference.events import Plan, Served
+from edge.inference.repository import model_sha256
 from edge.inference.requests import InferenceError
 from edge.inference.shared_memory import Namespace
+from tests.unit.inference.graphs import COUNTS, write_models
 
 ID = "edge-1-00000000-t1"
 PATIENCE_S = 20
@@ -151,3 +154,23 @@ def test_a_wait_can_be_ended(bench: Bench) -> None:
     bench.host.abandon()
     with pytest.raises(ServerError, match="until the wait was ended"):
         bench.host.open()
+
+
+@pytest.mark.parametrize("theirs", [{"counts": "00"}, {"echo": "00"}])
+def test_a_server_of_other_weights_is_waited_out(
+    bench: Bench, process: "subprocess.Popen[bytes]", tmp_path: Path, theirs: dict[str, str]
+) -> None:
+    """Its answers would go out under the version and the SHA-256 of the models that this process chose."""
+    models = write_models(tmp_path / "models")
+    with Namespace(tmp_path) as namespace:
+        plan = Plan((Served(COUNTS),), namespace, announced=bench.path, source=models)
+        bench.host = AnnouncedHost(bench.path, plan, bench.told.put)
+        found = Announcement("127.0.0.1:1", "token", process.pid, ID, 1, 0.0, theirs)
+        announcement.write(bench.path, found)
+        _, opened = opening(bench)
+        with pytest.raises(queue.Empty):
+            opened.get(timeout=0.3)
+        right = {"counts": model_sha256("counts", source=models)}
+        announcement.write(bench.path, msgspec.structs.replace(found, url="127.0.0.1:2", models=right))
+        assert opened.get(timeout=PATIENCE_S).url == "127.0.0.1:2"
+        bench.host.close()

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from edge.models.card import Span, Validity
 from edge.models.spec import ModelSpec
 from edge.pipeline.arena import Arena
 from edge.pipeline.dispatch import RouteRunner, ServedModel
@@ -21,6 +22,7 @@ from streams.simulation.simulator import Faults, Simulation
 from tests.unit.pipeline.doubles import SPEC, HeapMemory
 
 SECOND = 10**9
+NOTHING_STATED = Validity()
 
 
 class NoSocket:
@@ -30,11 +32,13 @@ class NoSocket:
 class Bench:
     """One source with a few slots, and the messages of a simulated detector."""
 
-    def __init__(self, protocol: str, spec: ModelSpec = SPEC, slots: int = 64, routes=None) -> None:
+    def __init__(
+        self, protocol: str, spec: ModelSpec = SPEC, slots: int = 64, routes=None, valid: Validity = NOTHING_STATED
+    ) -> None:
         self.protocol = protocol
         self.totals = Totals()
         outputs = HeapMemory("outputs", 2 * outputs_nbytes(spec, (16, 16), spec.max_batch))
-        model = ServedModel(spec, "1", "00", (2, 4))
+        model = ServedModel(spec, "1", "00", (2, 4), valid)
         rules = routes or [Route("r", "sum")]
         self.runners = [RouteRunner(rule, model, OutputBlocks(outputs, spec, 2), 1) for rule in rules]
         self.arena = Arena(HeapMemory("frames", slots * 24), "det")
@@ -231,3 +235,18 @@ def test_a_stop_closes_every_series(protocol):
     assert record.series.state is State.CLOSED
     assert record.ended("r").verdict == "incomplete"
     assert record.accounts["r"].balanced
+
+
+def test_a_series_is_held_against_the_range_of_its_routes_model(protocol):
+    """The header tells the energy at once; of the images the first tells how many counts they have."""
+    valid = Validity(counts_per_frame=Span(1, 100), energy_ev=Span(8000, 8000), frame_shape=(4, 4))
+    bench, messages = Bench(protocol, valid=valid), series(protocol, 3, energy_ev=12_000.0)
+    begin = len(messages) - 4  # three images and the end
+    bench.feed(messages[:begin])
+    (record,) = bench.opened[-1:]
+    told = record.ranges["r"].reasons
+    assert told == ("frames of 3 x 4, trained on 4 x 4", "energy 12 keV, trained at 8 keV")
+    bench.feed(messages[begin : begin + 1])
+    counts = float(image(0).sum())
+    assert record.ranges["r"].reasons == (*told, f"{counts:.3g} counts a frame, trained at 1 to 100")
+    assert record.ended("r").untrained == (), "no result was labelled yet"

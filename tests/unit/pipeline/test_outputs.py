@@ -4,6 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.config.tables import RouteConfig
+from edge.models.registry import MODELS
 from edge.models.spec import ANY, ModelSpec, TensorSpec
 from edge.pipeline.outputs import REMEMBERED, OutputBlocks, depends_on_frame, outputs_nbytes
 from tests.unit.pipeline.doubles import SPEC, HeapMemory
@@ -60,3 +62,13 @@ def test_series_of_many_sizes_do_not_mix_up_their_layouts():
     for size in (*fresh, *fresh):
         assert blocks.capacity((size, 7)) == fresh[size].capacity((size, 7))
         assert blocks.spans(1, (size, 7), 2) == fresh[size].spans(1, (size, 7), 2)
+
+
+def test_frames_of_four_megapixels_fit_the_default_memory():
+    """EIGER 4M through `denoise`, whose answer is eight bytes a pixel, in the blocks that a route has by default."""
+    route = RouteConfig("route", "denoise")
+    blocks = OutputBlocks(
+        HeapMemory("outputs", route.output_mib << 20), MODELS["denoise"], 2 * route.requests_in_flight
+    )
+    assert blocks.capacity((2162, 2068)) >= 1
+    assert blocks.capacity((128, 128)) == MODELS["denoise"].max_batch

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.models.card import Span, Validity
 from edge.pipeline.batching import Pending
 from edge.pipeline.cascades import Cascades
 from edge.pipeline.control import Control
@@ -18,6 +19,7 @@ from edge.pipeline.record import SeriesRecord
 from edge.pipeline.sinks import OVERHEAD_BYTES, ReplayBuffer, ResultSink
 from edge.pipeline.slots import Lane
 from edge.pipeline.totals import Totals
+from edge.pipeline.untrained import Range
 from streams.codecs import results
 from streams.ledger.series import Series
 from streams.messages import SeriesStart
@@ -127,3 +129,21 @@ def test_late_comers_get_the_latest_of_what_fits(sizes, limit):
     assert len(kept) == min(len(sizes), 1) or sum(used[len(sizes) - len(kept) :]) <= limit
     assert len(kept) == len(sizes) or sum(used[len(sizes) - len(kept) - 1 :]) > limit
     assert buffer.between(len(sizes), len(sizes) + 5) == []
+
+
+def test_results_outside_of_their_models_range_say_why_and_are_counted(caplog):
+    bench, series, reason = Bench(), record(), "energy 12 keV, trained at 8.8 keV"
+    series.ranges["r"] = Range(Validity(energy_ev=Span(8800, 8800)))
+    series.ranges["r"].opened({"photon_energy": 8800.0}, {})
+    bench.infer([series], **rows(1))
+    series.ranges["r"].opened({"photon_energy": 12_000.0}, {})
+    assert series.started("r").untrained == (reason,)
+    with caplog.at_level(logging.WARNING):
+        bench.infer([series] * 2, **rows(2))
+        bench.infer([series], **rows(1))
+    assert [result.untrained for result, _ in bench.read()] == [(), (reason,), (reason,), (reason,)]
+    assert bench.totals.untrained == {"r": 3}
+    assert [one.message for one in caplog.records] == [
+        f"series 1 of det on r: outside of what sum 3 was trained for: {reason}; its results are labelled untrained"
+    ]
+    assert series.ended("r").untrained == (reason,)

@@ -16,6 +16,9 @@ from tests.unit.results.notices import result, write_log
 LOGGED = {0: None, 2: {"x": 0.5}, 3: None}
 """Position by image."""
 
+FAR = ("energy 12 keV, trained at 8.8 keV",)
+"""The label of the last of them."""
+
 
 class Sink:
     """Keeps what was published."""
@@ -36,7 +39,8 @@ def bench(tmp_path):
     bench = Recovering("stream-v2", recorded(*messages))
     uid = "uid-1"
     told = {"series_uid": uid, "route": "r", "model_sha256": "00", "series_id": 1}
-    logged = [result(at, position=where, **told) for at, where in LOGGED.items()]
+    labels = {3: FAR}
+    logged = [result(at, position=where, untrained=labels.get(at, ()), **told) for at, where in LOGGED.items()]
     bench.sink = Sink(Recall([write_log(tmp_path / "1.log", *logged)]))
     bench.publisher = Publisher(
         bench.sink, Joining(), Control([bench.intake]), bench.totals, Cascades(bench.runners, bench.totals)
@@ -69,6 +73,7 @@ def test_they_are_in_the_account_as_published_and_without_a_latency(bench):
     assert bench.totals.recalled["r"] == 3
     assert bench.totals.outcomes["r", "published", ""] == 3
     assert record.positions["r"].as_dict() == {"joined": 1, "missing": {"absent": 2}}
+    assert bench.totals.untrained["r"] == 1 and record.ended("r").untrained == FAR
 
 
 def test_a_position_that_is_asked_for_and_was_not_logged_is_looked_for_again(bench):

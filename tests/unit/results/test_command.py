@@ -201,3 +201,19 @@ def test_a_restart_within_the_series_is_told(tmp_path):
 def test_words_from_the_wire_are_shown_as_they_are(tmp_path):
     log = write_log(tmp_path / "s.log", started(1, series_uid="[bold]x[/nonsense]"))
     assert "[bold]x[/nonsense]" in run(log).output
+
+
+def test_results_outside_of_the_models_range_are_told(tmp_path):
+    energy, counts = "energy 12 keV, trained at 8.8 keV", "7 counts a frame, trained at 100"
+    rows = [result(0), result(1, untrained=(energy,)), result(2, untrained=(energy, counts)), result(2)]
+    log = write_log(tmp_path / "far.log", started(3), *rows, ended(3, untrained=(energy, counts)))
+    for shown in (run(log), run("--build", log), run(log.with_suffix(".h5"))):
+        assert f"untrained 2 results: {energy}; {counts}" in " ".join(shown.output.split())
+    told = json.loads(run("--json", log.with_suffix(".h5")).output)["untrained"]
+    assert told == {"results": 2, "reasons": [energy, counts]}
+    with h5py.File(log.with_suffix(".h5")) as file:
+        assert list(file["entry/peaks"].attrs["untrained"]) == [energy, counts]
+
+
+def test_nothing_is_said_of_a_range_that_was_kept(complete):
+    assert "untrained" not in run("--build", complete).output

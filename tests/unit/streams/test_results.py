@@ -201,3 +201,13 @@ def nested(depth: int) -> list:
 )
 def test_what_cannot_travel_is_left_out(value):
     assert results.portable(value) is None
+
+
+def test_why_an_image_is_untrained_travels_and_may_be_absent():
+    """What an older sender leaves out is no reason."""
+    told = msgspec.structs.replace(result(), untrained=("energy 12 keV, trained at 8.8 keV",))
+    assert results.decode([bytes(part) for part in results.encode(told)])[0] == told
+    topic, header = results.encode(result())
+    old = msgpack.unpackb(header)
+    del old["untrained"]
+    assert results.decode([bytes(topic), msgpack.packb(old)])[0] == result()

@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -153,3 +154,10 @@ def test_edge_up_uses_command_lines_that_exist(entry: object, url: str) -> None:
     parse(list(given))
     if given[0] == "serve":
         assert ("--triton-file" in given) == (not url) and "--recover" in given and "mx-2345" in given
+
+
+def test_models_of_ones_own_are_decided_once_for_all() -> None:
+    """A version that is deployed while they run must not reach one of them at its next start alone."""
+    every = {entry.name: arguments(entry, replace(wanted(), models=Path("/cache/models/ab"))) for entry in ENTRIES}
+    assert {name for name, line in every.items() if "--models" in line} == {"triton", "serve"}
+    assert not any("--models" in arguments(entry, wanted()) for entry in ENTRIES)

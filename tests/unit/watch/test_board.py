@@ -214,3 +214,16 @@ def test_warnings_of_the_log_are_told_once_and_whole(tmp_path: Path) -> None:
         more.write("OR   disk full\n  a line of a traceback\n")
     assert tail.new() == ["16:00:02 ERROR   disk full"]
     assert tail.new() == []
+
+
+def test_a_series_outside_of_its_models_range_is_told() -> None:
+    reason = "energy 12 keV, trained at 8.8 keV"
+    board = Board()
+    board.take(started(untrained=(reason,)), {})
+    assert board.rows(now=1.0)[0].untrained == (reason,) and f"untrained: {reason}" in drawn(board, width=150)
+    board.take(result(0), {})
+    assert board.rows(now=2.0)[0].untrained == ()
+    last = ended(untrained=(reason,))
+    board.take(last, {})
+    assert board.rows(now=3.0)[0].untrained == (reason,)
+    assert closing_line(last).endswith(f"untrained: {reason}")

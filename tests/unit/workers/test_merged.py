@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -488,3 +489,16 @@ def test_with_captures_nothing_is_lost_that_any_process_had(steps, images, dealt
     assert sorted(fake.results) == list(range(images))
     assert (ended.verdict, ended.reason, ended.arrivals["duplicate"]) == ("complete", "end", 0)
     assert ended.account["received"] == ended.account["published"] == images
+
+
+def test_why_results_are_untrained_is_told_of_all_workers():
+    source, fake, (one, two) = merged(2)
+    one.start(2)
+    for worker, image_id in ((one, 0), (two, 1)):
+        worker.take(image_id)
+        worker.accounts["uid"].publish(1000)
+        made = msgspec.structs.replace(result(image_id), untrained=("far", f"of image {image_id}"))
+        source.results(worker.place, "check", [words.Made(0, made, [])], 5)
+    one.end()
+    obey([one, two])
+    assert fake.ended[0].untrained == ("far", "of image 0", "of image 1")

@@ -113,3 +113,10 @@ def test_a_process_that_cannot_be_found_is_gone():
     here = Watched(1)
     assert not here.gone
     here.close()
+
+
+def test_models_of_ones_own_are_decided_once_for_all():
+    asked = Asked(Path("e"), 2, models=Path("/cache/models/ab"))
+    for name in ("triton", "gather", "worker-2"):
+        assert "--models /cache/models/ab" in " ".join(argv(name, asked))
+        assert "--models" not in argv(name, Asked(Path("e"), 2))

@@ -1,5 +1,5 @@
 # Two commands do everything: `make demo` and `make test`. Both install what they need into .venv.
-.PHONY: demo test lint audit locks clean
+.PHONY: demo test lint train audit locks clean
 
 VENV := .venv
 # ONNX Runtime reports to its maker otherwise.
@@ -22,6 +22,7 @@ demo: $(VENV)/.server
 
 test: $(VENV)/.test .venv-numpy2/.base lint
 	$(BIN)/python -m pytest -n auto tests/unit
+	$(BIN)/python -m pytest -n auto tests/training
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/system
 	EDGE_SERVER_PYTHON=$(CURDIR)/$(BIN)/python .venv-numpy2/bin/python -m pytest -n auto tests/base tests/unit/streams \
 		tests/unit/pipeline tests/unit/agent tests/unit/experiment tests/unit/results tests/unit/simulate \
@@ -40,6 +41,13 @@ $(VENV)/.server: pyproject.toml $(LOCKS)/server.txt | $(VENV)/bin/pip
 
 $(VENV)/.test: pyproject.toml $(LOCKS)/test.txt $(VENV)/.server
 	$(call install,$(BIN)/python,$(LOCKS)/test.txt)
+	touch $@
+
+# What `edge train` needs; with it `make test` tests the trainings, too. Not by itself: torch is large.
+train: $(VENV)/.train
+
+$(VENV)/.train: $(LOCKS)/train.in $(VENV)/.server
+	$(BIN)/python $(PIP) -r $(LOCKS)/train.in
 	touch $@
 
 # The base install as Bluesky users have it: numpy 2, no Triton wheel, no onnxruntime.

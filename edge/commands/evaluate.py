@@ -7,6 +7,7 @@ from edge.commands.lazy import Entry, LazyCommands
 ENTRIES = {
     "ptycho": Entry("edge.training.evaluate_ptycho:evaluate_ptycho", "Against a reference reconstruction.", "server"),
     "peaks": Entry("edge.training.evaluate_peaks:evaluate_peaks", "Simulated and measured Bragg spots.", "server"),
+    "bragg": Entry("edge.training.evaluate_bragg:evaluate_bragg", "Centres and intensities of single spots.", "server"),
     "denoise": Entry("edge.training.evaluate_denoise:evaluate_denoise", "Simulated and thinned frames.", "server"),
 }
 

@@ -137,14 +137,14 @@ def sample(scan: Measured, places: int, frames: int, seed: int) -> Sample:
 def _mean(scan: Measured, looked: NDArray[np.intp]) -> NDArray[np.float64]:
     total = np.zeros(scan.shape)
     for index in looked:
-        total += without_flags(scan.frame(int(index)))
+        total += without_flags(scan.frame(int(index)), 0)
     return total / len(looked)
 
 
 def _contrast(scan: Measured, looked: NDArray[np.intp], beam: Beam) -> NDArray[np.float64]:
     """How much each frame differs from the mean, [n]; NaN for those that were not looked at."""
     told = np.full(len(scan.positions), np.nan)
-    cuts = np.sqrt(np.stack([beam.cut(without_flags(scan.frame(int(index)))) for index in looked]))
+    cuts = np.sqrt(np.stack([beam.cut(without_flags(scan.frame(int(index)), 0)) for index in looked]))
     told[looked] = np.sum((cuts - cuts.mean(axis=0)) ** 2, axis=(1, 2)) / np.maximum(np.sum(cuts**2, axis=(1, 2)), 1)
     return told
 

@@ -1,6 +1,5 @@
 """What a ptychography demo streams: a simulated scan, or a measured one with the reference that belongs to it."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.inference.repository import version_folder
+from edge.models.card import CARD_FILE, parse_card
 from edge.models.ptycho import FRAME_PX, OFFSET_PX, PATCH_PX
 from edge.physics.demo_scene import demo_scan
 from edge.physics.judging import PatchJudge, mean_errors, stitched_errors
@@ -86,7 +86,7 @@ def measured(path: Path, reference: Path | None, frames: int | None) -> PtychoSc
             height, width = scan.shape
             raise ScanError(
                 f"{path} has frames of {height} x {width} pixels; the model takes {FRAME_PX} x {FRAME_PX}: "
-                "crop or bin them first"
+                "cutting or binning them gives another probe or field, so train one: edge train ptycho --scan FILE"
             )
         if scan.positions is None or scan.position_units != "px":
             found = f"positions in {scan.position_units}" if scan.positions is not None else "no positions"
@@ -164,8 +164,8 @@ def _read_reference(path: Path, positions: NDArray[np.float64], count: int) -> T
 
 
 def _held_out(positions: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Frames that share no pixel with those the shipped probe was retrieved from: all, of any other scan."""
-    card = json.loads((version_folder("ptycho") / "card.json").read_text())["probe_scan"]
-    if fingerprint(positions) != card["positions_sha256"]:
+    """Frames that share no pixel with those that gave the shipped probe and taught: all, of any other scan."""
+    known = parse_card((version_folder("ptycho") / CARD_FILE).read_bytes()).extra.get("probe_scan")
+    if known is None or fingerprint(positions) != known["positions_sha256"]:
         return np.arange(len(positions))
-    return block_split(positions, card["patch_px"], card["test_fraction"]).test
+    return block_split(positions, known["patch_px"], known["test_fraction"]).test

@@ -6,7 +6,7 @@ Every error comes with that of the best constant guess, which needs no measureme
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,16 @@ from edge.physics.subpixel import sample_patch
 
 @dataclass(frozen=True)
 class Errors:
-    """Mean absolute errors over the judged pixels; the `constant` ones are those of a constant guess."""
+    """Mean absolute and root mean square errors over the judged pixels; `constant`: those of a constant guess."""
 
     phase_mae_rad: float
     phase_mae_constant_rad: float
     amplitude_mae: float
     amplitude_mae_constant: float
+    phase_rmse_rad: float
+    phase_rmse_constant_rad: float
+    amplitude_rmse: float
+    amplitude_rmse_constant: float
 
 
 @dataclass(frozen=True)
@@ -40,13 +44,13 @@ def errors(amplitude: Float, phase: Float, truth: Complex, mask: Bool) -> Errors
     """
     if not mask.any():
         raise ValueError("the mask leaves nothing to judge")
-    given, wanted = phase[mask], truth[mask]
+    wanted = truth[mask]
     modulus = np.abs(wanted)
+    off, guess = _spread(phase[mask] - np.angle(wanted)), _spread(np.angle(wanted))
+    absorbed, flat = amplitude[mask] - modulus, modulus - np.median(modulus)
     return Errors(
-        _spread(given - np.angle(wanted)),
-        _spread(np.angle(wanted)),
-        float(np.mean(np.abs(amplitude[mask] - modulus))),
-        float(np.mean(np.abs(modulus - np.median(modulus)))),
+        *(_mean_size(values) for values in (off, guess, absorbed, flat)),
+        *(_root_mean_square(values) for values in (off, guess, absorbed, flat)),
     )
 
 
@@ -73,9 +77,7 @@ class PatchJudge:
 
 def mean_errors(judged: Iterable[Errors]) -> Errors:
     """The mean of each error. Raises ValueError when there is none."""
-    rows = [
-        (one.phase_mae_rad, one.phase_mae_constant_rad, one.amplitude_mae, one.amplitude_mae_constant) for one in judged
-    ]
+    rows = [astuple(one) for one in judged]
     if not rows:
         raise ValueError("nothing was judged")
     return Errors(*(float(value) for value in np.mean(rows, axis=0)))
@@ -84,20 +86,29 @@ def mean_errors(judged: Iterable[Errors]) -> Errors:
 def stitched_errors(
     amplitude: Float, phase: Float, weight: Float, reference: Complex, least_weight: float = 0.25
 ) -> StitchedErrors:
-    """Judges what a stitcher's `image()` returned against a `reference` of the same canvas.
+    """Judges what a stitcher's `image()` returned against a `reference` of the same canvas, `aligned` with it.
 
-    Probe and object may move together by fractions of a pixel between two reconstructions without any frame changing,
-    so the reference is first moved to where it fits best. Pixels of at least `least_weight` count, where the brightest
-    pixel of one patch weighs 1.
+    Pixels of at least `least_weight` count, where the brightest pixel of one patch weighs 1.
     """
     mask = (weight >= least_weight) & np.isfinite(phase)
-    border = 8  # what moving the reference may bring in from outside
-    mask[:border], mask[-border:], mask[:, :border], mask[:, -border:] = False, False, False, False
-    shift = best_shift(np.where(mask, np.exp(1j * np.where(mask, phase, 0)), 0), reference, mask)
+    moved, inside, shift = aligned(np.where(mask, np.exp(1j * np.where(mask, phase, 0)), 0), reference, mask)
+    return StitchedErrors(errors(amplitude, phase, moved, inside), (float(shift[0]), float(shift[1])))
+
+
+def aligned(image: Complex, reference: Complex, mask: Bool) -> tuple[Complex, Bool, NDArray[np.float64]]:
+    """The `reference` moved to where it fits the `image` best, both [rows, cols], where `mask` holds; see `best_shift`.
+
+    Probe and object may move together by fractions of a pixel between two reconstructions without any frame changing.
+    Returns the moved reference, the mask without a border that the move may have brought in, and the shift (row, col).
+    """
+    border = 8
+    inside = mask.copy()
+    inside[:border], inside[-border:], inside[:, :border], inside[:, -border:] = False, False, False, False
+    shift = best_shift(np.where(inside, image, 0), reference, inside)
     inner = (reference.shape[0] - 2 * border, reference.shape[1] - 2 * border)
     moved = np.ones(reference.shape, dtype=np.complex64)
     moved[border:-border, border:-border] = sample_patch(reference, border - shift, inner)
-    return StitchedErrors(errors(amplitude, phase, moved, mask), (float(shift[0]), float(shift[1])))
+    return moved, inside, shift
 
 
 def best_shift(image: Complex, reference: Complex, mask: Bool, reach_px: int = 3) -> NDArray[np.float64]:
@@ -126,7 +137,15 @@ def _vertex(three: Float) -> float:
     return 0.0 if bend >= 0 else float(np.clip((three[0] - three[2]) / (2 * bend), -0.5, 0.5))
 
 
-def _spread(phases: Float) -> float:
-    """Mean distance of phases, on the circle, from their circular mean."""
+def _spread(phases: Float) -> Float:
+    """Differences of phases, on the circle, from their circular mean."""
     turned = np.exp(1j * phases)
-    return float(np.mean(np.abs(np.angle(turned * np.exp(-1j * np.angle(turned.mean()))))))
+    return np.angle(turned * np.exp(-1j * np.angle(turned.mean())))
+
+
+def _mean_size(values: Float) -> float:
+    return float(np.mean(np.abs(values)))
+
+
+def _root_mean_square(values: Float) -> float:
+    return float(np.sqrt(np.mean(values**2)))

@@ -47,7 +47,7 @@ class Beam:
 class Neighbourhood:
     """Some frames that lie close to each other, in random order: the first half is learnt from, the rest held out."""
 
-    frames: NDArray[np.float64]  # [n, size, size] counts, the beam on the middle pixel
+    frames: NDArray[np.float64]  # [n, size, size] counts, the beam on the middle pixel; NaN where flagged
     positions: NDArray[np.float64]  # [n, 2] (row, col) in pixels of the object, before anything is turned
     names: NDArray[np.intp]  # [n] which frames of the scan these are
 
@@ -66,10 +66,16 @@ class Fit:
     modes: NDArray[np.complex64]  # [1, size, size] the probe
 
 
-def without_flags(frame: NDArray[np.unsignedinteger]) -> NDArray[np.float64]:
-    """Counts of an image as a detector sends it; flagged pixels, the largest values of its type, become 0."""
+def without_flags(frame: NDArray[np.unsignedinteger], instead: float = np.nan) -> NDArray[np.float64]:
+    """Counts of an image as a detector sends it; flagged pixels, the largest values of its type, become `instead`."""
     flags_from = {1: 254, 2: 65534, 4: 2**31}[frame.dtype.itemsize]
-    return np.where(frame < flags_from, frame, 0).astype(np.float64)
+    return np.where(frame < flags_from, frame, instead).astype(np.float64)
+
+
+def mean_frame(frames: Float) -> NDArray[np.float64]:
+    """The mean [height, width] of frames [n, height, width] over those that measured a pixel; 0 where none did."""
+    seen = np.isfinite(frames)
+    return np.where(seen, frames, 0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
 
 
 def find_beam(mean: Float) -> Beam:
@@ -162,19 +168,19 @@ def fit(hood: Neighbourhood, turn: Turn, guess: Complex, settings: Settings, see
     far = np.ceil(places.max(axis=0)).astype(int) + BORDER + size
     rng = np.random.default_rng(seed)
     half = (len(frames) + 1) // 2
-    modes = first_modes(registered(guess, frames.mean(axis=0)), 1, float(frames[:half].sum()) / half, rng)
+    modes = first_modes(registered(guess, mean_frame(frames)), 1, float(np.nansum(frames[:half])) / half, rng)
     image = np.ones((int(far[0]), int(far[1])), dtype=np.complex64)
     for state in reconstruct(frames[:half], places[:half], modes, image, settings, rng):
         image, modes = state.image, state.modes
     misfits = [_misfit(frame, place, modes, image) for frame, place in zip(frames[half:], places[half:], strict=True)]
-    return Fit(np.array(misfits), frames[half:].sum(axis=(1, 2)), image.astype(np.complex64), modes)
+    return Fit(np.array(misfits), np.nansum(frames[half:], axis=(1, 2)), image.astype(np.complex64), modes)
 
 
 def mean_misfits(hood: Neighbourhood) -> NDArray[np.float64]:
     """What predicting every frame that is held out by the mean of those learnt from comes to, [held out]."""
     half = (len(hood.frames) + 1) // 2
-    mean = np.sqrt(hood.frames[:half].mean(axis=0))
-    return np.sum((np.sqrt(hood.frames[half:]) - mean) ** 2, axis=(1, 2))
+    mean = np.sqrt(mean_frame(hood.frames[:half]))
+    return np.nansum((np.sqrt(hood.frames[half:]) - mean) ** 2, axis=(1, 2))
 
 
 def registered(guess: Complex, mean: Float) -> NDArray[np.complex128]:
@@ -214,7 +220,7 @@ def _misfit(frame: Float, place: Float, modes: Complex, image: Complex) -> float
     lit = np.fft.ifft2(np.fft.fft2(modes) * shift_phase((size, size), place - (row, col)))
     field = far_field(lit, image[row : row + size, col : col + size])
     modulus = np.sqrt(np.sum(field.real**2 + field.imag**2, axis=0))
-    return float(np.sum((np.sqrt(np.fft.ifftshift(frame)) - modulus) ** 2))
+    return float(np.nansum((np.sqrt(np.fft.ifftshift(frame)) - modulus) ** 2))
 
 
 def _inside(positions: Float) -> NDArray[np.bool_]:

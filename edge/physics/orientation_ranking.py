@@ -18,7 +18,7 @@ from edge.conditioning.orientation import ORIENTATIONS, Orientation
 from edge.physics.arrays import Complex, Float
 from edge.physics.bootstrap import ratio_interval
 from edge.physics.orientation import TURNS, Turn, family, members
-from edge.physics.orientation_overlap import Fit, Neighbourhood, blurred_focus, fit, mean_misfits, residual
+from edge.physics.orientation_overlap import Fit, Neighbourhood, blurred_focus, fit, mean_frame, mean_misfits, residual
 from edge.physics.rpie import Settings
 
 FREE = Settings(6, alpha=0.5, step=0.5, probe_from=1)
@@ -150,7 +150,7 @@ def _guided(hoods: Sequence[Neighbourhood], guess: Complex, count: "_Counter") -
 
 def _blind(hoods: Sequence[Neighbourhood], count: "_Counter") -> Ranking:
     """Without a guess: from round probes of several sizes, for which mirror images are all the same."""
-    mean = np.mean([hood.frames.mean(axis=0) for hood in hoods], axis=0)
+    mean = np.mean([mean_frame(hood.frames) for hood in hoods], axis=0)
     quick = hoods[0].part(QUICK_FRAMES)
     turns = members_as_is(ORIENTATIONS)
     tried: list[tuple[float, Turn, Complex]] = []

@@ -16,6 +16,14 @@ FAR_STEPS = -12, -10, -8, 8, 10, 12
 
 
 @dataclass(frozen=True)
+class Found:
+    """What was found in one frame."""
+
+    places: NDArray[np.float64]  # [n, 2] row, column
+    scores: NDArray[np.float64]  # [n] the higher the surer
+
+
+@dataclass(frozen=True)
 class Tally:
     """Spots of one or many frames."""
 
@@ -65,14 +73,21 @@ def tally(found: Float, truth: Float, doubtful: Float, within_px: float = WITHIN
     return Tally(len(matched), len(rest) - excused, len(truth) - len(matched))
 
 
-def brightest_pixel(image: Float, near: Float, reach: int = 3) -> NDArray[np.float64]:
-    """Row and column [n, 2] of the brightest pixel in the square around each place `near` [n, 2]."""
-    return np.array([_brightest(image, place, reach) for place in near], dtype=np.float64).reshape(-1, 2)
-
-
-def centre_of_mass(image: Float, near: Float, reach: int = 3) -> NDArray[np.float64]:
-    """Centre of mass [n, 2] of the counts above the median of the border, in the square around each place [n, 2]."""
-    return np.array([_centre(image, place, reach) for place in near], dtype=np.float64).reshape(-1, 2)
+def deviations(image: Float, good: Bool, places: Float, reach: int = 2, around: int = 6) -> NDArray[np.float64]:
+    """How many deviations of counting the squares about the `places` [n, 2] hold above the median of what is around
+    them: evidence that something compact is there, whatever it is. Pixels that are not `good` do not count."""
+    known = np.pad(np.where(good, image, np.nan).astype(np.float64), around, constant_values=np.nan)
+    found = np.zeros(len(places))
+    for at, (row, col) in enumerate(np.rint(places).astype(int)):
+        window = known[row : row + 2 * around + 1, col : col + 2 * around + 1]
+        inner = slice(around - reach, around + reach + 1)
+        spot = window[inner, inner]
+        beside = window.copy()
+        beside[inner, inner] = np.nan
+        if np.isfinite(beside).any() and np.isfinite(spot).any():
+            level = float(np.nanmedian(beside))
+            found[at] = np.nansum(spot - level) / np.sqrt(max(float(np.nansum(spot)), 1.0))
+    return found
 
 
 def on_rings(image: Float, good: Bool, places: Float, centre: tuple[float, float]) -> Bool:
@@ -98,23 +113,3 @@ def _arc(image: Float, centre: tuple[float, float], radii: tuple[float, float], 
     values = image[row[inside], col[inside]]
     values = values[~np.isnan(values)]
     return float(np.median(values)) if len(values) > 5 else float("nan")
-
-
-def _window(image: Float, place: Float, reach: int) -> tuple[int, int, Float]:
-    row, col = (max(round(float(value)) - reach, 0) for value in place)
-    return row, col, image[row : row + 2 * reach + 1, col : col + 2 * reach + 1].astype(np.float64)
-
-
-def _brightest(image: Float, place: Float, reach: int) -> tuple[float, float]:
-    row, col, window = _window(image, place, reach)
-    down, right = np.unravel_index(int(np.argmax(window)), window.shape)
-    return float(row + down), float(col + right)
-
-
-def _centre(image: Float, place: Float, reach: int) -> tuple[float, float]:
-    row, col, window = _window(image, place, reach)
-    border = np.concatenate([window[0], window[-1], window[1:-1, 0], window[1:-1, -1]])
-    weight = np.maximum(window - np.median(border), 0)
-    total = max(float(weight.sum()), 1e-12)
-    down, right = (np.arange(length) for length in window.shape)
-    return float(row + weight.sum(axis=1) @ down / total), float(col + weight.sum(axis=0) @ right / total)

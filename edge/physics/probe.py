@@ -13,7 +13,12 @@ from edge.physics.arrays import Bool, Complex
 
 def load_probe(path: Path) -> NDArray[np.complex64]:
     """Modes [modes, height, width] of a `.npy` file. Raises OSError, or ValueError when it holds something else."""
-    modes = np.load(path, allow_pickle=False)
+    try:
+        with path.open("rb") as file:
+            modes = np.lib.format.read_array(file, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        empty = "is empty" if not path.stat().st_size else "is no array of numbers"
+        raise ValueError(f"{path} {empty} ({error})") from error
     if modes.ndim != 3 or not np.iscomplexobj(modes):
         raise ValueError(f"{path} holds {modes.dtype} {modes.shape}, not complex modes [modes, height, width]")
     return modes.astype(np.complex64)

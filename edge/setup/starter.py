@@ -18,9 +18,13 @@ LEAST_MIB, MOST_MIB = 256, 4096
 COMMENTED = ("denoise", "identity")
 """Models that fit any detector, and that few want at once."""
 
+NO_DETECTORS = ("bragg",)
+"""Models of patches that somebody cuts from images: no detector sends these."""
+
 PURPOSES = {
     "peaks": "Bragg spots of each frame: how many, where, how bright",
     "ptycho": "The object's amplitude and phase under the beam; the beam must be in the centre of the image",
+    "ptycho64": "The same from a smaller image: coarser, or of a detector that is small itself",
     "denoise": "The counts that a frame would have on average; its answer is as large as the frame",
     "identity": "Checksums of each frame: a test of the way here, without any physics",
 }
@@ -124,7 +128,7 @@ def _source(found: Detected, address: str) -> Iterator[str]:
 
 
 def _routes(found: Detected) -> Iterator[str]:
-    for name in sorted(MODELS, key=lambda name: name in COMMENTED):
+    for name in sorted(MODELS.keys() - set(NO_DETECTORS), key=lambda name: (name in COMMENTED, name)):
         model = MODELS[name]
         fitting = fits(model, found)
         off = "" if fitting and name not in COMMENTED else "# "

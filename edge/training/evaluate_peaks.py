@@ -1,203 +1,161 @@
-"""How good the served spot finder is: `edge evaluate peaks [--data FOLDER]`.
+"""How good the served spot finder is: `edge evaluate peaks [--data FOLDER] [--rival-python PATH]`.
 
-Runs `model.onnx` itself, with ONNX Runtime, on simulated frames whose truth is known, on the Bragg scene whose map
-the summed intensities must follow, and, where a folder with them is named, on measured frames. Needs no torch.
+Runs `model.onnx` itself, with ONNX Runtime, on simulated frames whose truth is known, on rings that hold no spot, and,
+where a folder with them is named, on measured frames; rivals search the same frames in the same run. Needs no torch.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import click
-import numpy as np
-from numpy.typing import NDArray
-from scipy import ndimage
 
-from edge.inference.repository import version_folder
-from edge.models.peaks import MOST_PEAKS, bragg_intensity
-from edge.physics.arrays import Float
-from edge.physics.bragg import bragg_sample, camera
-from edge.physics.peak_judging import Tally, brightest_pixel, centre_of_mass, on_rings, pairs, tally
-from edge.physics.spots import Kind, SpotFrame, random_spots
-from edge.training.figures import TIME, Figures, Lines, Percentiles, Run, graph_run, median_ms, publish
-from edge.training.measured_frames import CERIA_CENTRE, ceria_frame, ruby_frames
+from edge.bench.rows import Row, write
+from edge.inference.repository import GRAPH_FILE
+from edge.physics.calibration import Reliability
+from edge.training import evaluate_peaks_places as places
+from edge.training import evaluate_peaks_ruby as ruby
+from edge.training import evaluate_peaks_serial as serial
+from edge.training import evaluate_peaks_silent as silent
+from edge.training import evaluate_peaks_speed as speed
+from edge.training import evaluate_peaks_sweep as sweep
+from edge.training.evaluate_peaks_finders import PER_MEGAPIXEL, RATIOS
+from edge.training.evaluate_peaks_picture import draw
+from edge.training.evaluate_peaks_scene import EXPOSURE_S, FRAMES_A_POINT, scene
+from edge.training.figures import TIME, Figures, Run, graph_run, kept, show
+from edge.training.given import graph_in, needed, readable
+from edge.training.judged import Judged, conclude
+from edge.training.measured_frames import CERIA_FILE, RUBY_FILES, ceria_frame, ruby_frames
+from edge.training.rivals.calling import RivalError, interpreter_with, rival_option, warn
+from edge.training.rivals.peakfinder8 import MODULE, Settings
 
-RATIOS = (3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 25.0, 50.0, 100.0)
-FRAMES = 20
-SHAPE = (256, 256)
-FILTER_SIGMA_PX, FILTER_LIMIT = 1.3, 5.0
-EXPOSURE_S, FRAMES_A_POINT = 0.025, 4
-_NOTHING = Percentiles(np.nan, np.nan, np.nan)
-_PLACES = {"model": "px", "brightest pixel": "px", "centre of mass": "px"}
+SPEED_AT, OVERLAPPING_AT = RATIOS.index(8.0), RATIOS.index(25.0)
+SPEED_FRAMES = 5
+OVERLAPPING = 0.3
+RINGS_A_LINE, HITS_A_LINE, RUBY_A_LINE = 2, 13, 6
+"""How many frames of the other parts go with one frame a line of the sweep."""
+
 _SCENE = {
     "bias counts": "counts",
     "bias % of the brightest": "%",
     "spread counts": "counts",
     "stated sigma": "counts",
 }
-_MEASURED = {"px 50/75/95 %": "px"}
+_PLACES: dict[str, str] = dict.fromkeys(
+    ("model", "brightest pixel", "centre of mass", "log-parabola", "pseudo-Voigt fit"), "px"
+)
 
 
-def places(outputs: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
-    """Rows and columns [n, 2] of the spots in the model's outputs."""
-    count = int(outputs["count"][0])
-    return np.stack([outputs["row"][:count], outputs["column"][:count]], axis=1).astype(np.float64)
+@dataclass(frozen=True)
+class Report:
+    """What has come out so far."""
 
+    rows: list[Row] = field(default_factory=list)
+    judged: list[Judged] = field(default_factory=list)
 
-def matched_filter(image: NDArray[np.uint16]) -> NDArray[np.float64]:
-    """Rival: local maxima [n, 2] of the smoothed, stabilised image, five deviations above its surroundings."""
-    good = image < 65534
-    root = 2 * np.sqrt(np.where(good, image, 0) + 0.375)
-    weight = np.maximum(ndimage.uniform_filter(good.astype(float), 21), 1e-6)
-    flat = np.where(good, root - ndimage.uniform_filter(np.where(good, root, 0), 21) / weight, 0)
-    smooth = ndimage.gaussian_filter(flat, FILTER_SIGMA_PX)
-    noise = 1.4826 * np.median(np.abs(smooth[good] - np.median(smooth[good])))
-    peak = (ndimage.maximum_filter(smooth, 5) == smooth) & (smooth > FILTER_LIMIT * max(noise, 1e-3))
-    return np.argwhere(peak).astype(np.float64)
-
-
-def sweep(run: Run, seed: int = 1) -> tuple[Lines, Lines]:
-    """By signal-to-noise ratio: what is found, and how exactly (distance in pixels at 50/75/95 % of the spots)."""
-    found_rows, place_rows = [], []
-    for ratio in RATIOS:
-        ours, theirs = Tally(), Tally()
-        errors: dict[str, list[Float]] = {"model": [], "brightest pixel": [], "centre of mass": []}
-        for frame in _frames(ratio, seed):
-            truth, hidden = _seen(frame)
-            found = places(run(frame.image))
-            ours += tally(found, truth, hidden)
-            theirs += tally(matched_filter(frame.image), truth, hidden)
-            matched = pairs(found, truth)
-            near = np.rint(found[matched[:, 0]])
-            counts = np.where(frame.image < 65534, frame.image, 0)
-            for name, guess in (
-                ("model", found[matched[:, 0]]),
-                ("brightest pixel", brightest_pixel(counts, near)),
-                ("centre of mass", centre_of_mass(counts, near)),
-            ):
-                errors[name].append(np.hypot(*(guess - truth[matched[:, 1]]).T))
-        row = {"signal to noise": ratio, "spots": ours.hits + ours.missed}
-        row |= {"precision": ours.precision, "recall": ours.recall, "F1": ours.f1, "F1 of matched filter": theirs.f1}
-        found_rows.append(row)
-        places_at = {name: _percentiles(np.concatenate(each)) for name, each in errors.items()}
-        place_rows.append({"signal to noise": ratio, **places_at})
-    return found_rows, place_rows
-
-
-def scene(run: Run, samples: int = 6, points: int = 40) -> Lines:
-    """Summed intensities of the Bragg scene against the truth of the map, dim to bright."""
-    truth, measured, sigma = [], [], []
-    for seed in range(100, 100 + samples):
-        rng = np.random.default_rng(seed)
-        sample, detector = bragg_sample(seed), camera(SHAPE, seed)
-        for x, y in rng.uniform(0, 1, (points, 2)):
-            expected = sample.expected(x, y, SHAPE)
-            sums = [
-                bragg_intensity(run(detector.expose(expected, EXPOSURE_S, 1.0, rng))) for _ in range(FRAMES_A_POINT)
-            ]
-            truth.append(float(sample.total(x, y)) * EXPOSURE_S * FRAMES_A_POINT)
-            measured.append(sum(one for one, _ in sums))
-            sigma.append(np.sqrt(sum(variance for _, variance in sums)))
-    order = np.argsort(truth)
-    wanted, got, stated = (np.array(one)[order] for one in (truth, measured, sigma))
-    full = wanted.max()
-    rows = []
-    for share in np.array_split(np.arange(len(wanted)), 5):
-        off = got[share] - wanted[share]
-        rows.append(
-            {
-                "true counts": f"{wanted[share[0]]:.0f}..{wanted[share[-1]]:.0f}",
-                "points": len(share),
-                "bias counts": float(np.mean(off)),
-                "bias % of the brightest": 100 * float(np.mean(off)) / full,
-                "spread counts": float(np.std(off)),
-                "stated sigma": float(np.sqrt(np.mean(stated[share] ** 2))),
-            }
-        )
-    return rows
-
-
-def measured(run: Run, folder: Path, frames: int) -> Lines:
-    """Ruby, against the list of HEXRD's spot finder."""
-    total, frames_seen = Tally(), 0
-    errors: list[Float] = []
-    for image, truth, doubtful in ruby_frames(folder, frames):
-        found = places(run(image))
-        total += tally(found, truth, doubtful)
-        matched = pairs(found, truth)
-        errors.append(np.hypot(*(found[matched[:, 0]] - truth[matched[:, 1]]).T))
-        frames_seen += 1
-    return [
-        {
-            "frames": "ruby, 3888 x 3072",
-            "looked at": frames_seen,
-            "spots": total.hits + total.missed,
-            "found": total.hits,
-            "false": total.false,
-            "recall": total.recall,
-            "precision": total.precision,
-            "px 50/75/95 %": _percentiles(np.concatenate(errors)),
-        }
-    ]
-
-
-def powder(run: Run, folder: Path) -> Lines:
-    """Ceria: what is found, and how much of it on the rings. The frame has faint compact spots beside them."""
-    image = ceria_frame(folder)
-    rows = []
-    for name, found in (("model", places(run(image))), ("matched filter", matched_filter(image))):
-        rings = on_rings(image, image < 65534, found, CERIA_CENTRE)
-        rows.append({"method": name, "found": len(found), "on rings": int(rings.sum())})
-    return rows
+    def tell(self, figures: Figures, judged: Sequence[Judged] = ()) -> None:
+        """Shows a table and keeps its rows."""
+        show(figures)
+        self.rows.extend(kept(figures))
+        self.judged.extend(judged)
 
 
 @click.command("peaks")
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Measured frames.")
-@click.option("--frames", default=24, show_default=True, help="Measured frames to look at, evenly over the scan.")
+@click.option("--frames", default=16, show_default=True, type=click.IntRange(min=2), help="A line of the sweep.")
 @click.option("--model", type=click.Path(exists=True, file_okay=False, path_type=Path), help="[default: as shipped]")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Also draw the comparison here.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Also write the rows here.")
-def evaluate_peaks(data: Path | None, frames: int, model: Path | None, json_file: Path | None) -> None:
+@click.option("--card", is_flag=True, help="Keep the figures in the model's card.")
+@rival_option
+def evaluate_peaks(
+    data: Path | None,
+    frames: int,
+    model: Path | None,
+    plot: Path | None,
+    json_file: Path | None,
+    card: bool,
+    rival_python: tuple[Path, ...],
+) -> None:
     """Judge the spot finder on simulated frames, and on measured ones where a folder is named."""
-    run = graph_run((model or version_folder("peaks")) / "model.onnx")
-    publish(_tables(run, data, frames), json_file)
+    folder = graph_in("peaks", model)
+    can_be_read(data)
+    run, python, report = graph_run(folder / GRAPH_FILE), interpreter_with(rival_python, MODULE, warn), Report()
+    try:
+        rival = None if python is None else (python, sweep.tune(python))
+        lines, found = swept(run, frames, rival, report)
+        one = None if rival is None else (rival[0], rival[1].one)
+        rings = quiet(run, frames, data, one, report)
+        hits(run, frames, one, report)
+    except RivalError as error:
+        raise click.ClickException(str(error)) from error
+    title = f"Bragg scene, {FRAMES_A_POINT} frames of {1e3 * EXPOSURE_S:g} ms a point"
+    report.tell(Figures("scene", title, scene(run), _SCENE))
+    measured(run, frames, data, report)
+    if plot is not None:
+        draw(plot, lines, found, rings)
+    if json_file is not None:
+        write(json_file, [*(one.row() for one in report.judged), *report.rows])
+    conclude(report.judged, None, folder if card else None)
 
 
-def _tables(run: Run, data: Path | None, frames: int) -> Iterator[Figures]:
-    found, at = sweep(run)
-    yield Figures("found", f"{FRAMES} simulated frames of 256 x 256 a line, matched within 2 px", found)
-    yield Figures("places", "Their places: distance in px at 50/75/95 % of the spots", at, _PLACES)
-    yield Figures(
-        "scene", f"Bragg scene, {FRAMES_A_POINT} frames of {1e3 * EXPOSURE_S:g} ms a point", scene(run), _SCENE
-    )
-    image = next(_frames(20.0, 2)).image
-    yield Figures("time", TIME, [{"frame": "256 x 256", "ms": median_ms(run, image)}], {"ms": "ms"})
+def can_be_read(data: Path | None) -> None:
+    """Looks at the measured files first. Raises ClickException."""
+    needed(data, (*RUBY_FILES, CERIA_FILE))
     if data is not None:
-        title = f"Powder rings of ceria, 1679 x 1475; the model lists {MOST_PEAKS} at most"
-        yield Figures("measured", "Measured frames, matched within 2 px", measured(run, data, frames), _MEASURED)
-        yield Figures("powder", title, powder(run, data))
+        with readable(data):
+            ceria_frame(data)
+            next(ruby_frames(data, 1))
 
 
-def _frames(ratio: float, seed: int) -> Iterator[SpotFrame]:
-    kind = Kind(
-        background=(0.05, 30.0),
-        signal_to_noise=(ratio, ratio),
-        sigma_px=(0.8, 2.5),
-        per_megapixel=(450.0, 450.0),
-        integrating=0.0,
-        thresholded=0.0,
+def swept(
+    run: Run, frames: int, rival: tuple[Path, sweep.Tuned] | None, report: Report
+) -> tuple[list[sweep.Line], Reliability]:
+    """The sweep over signal to noise, and what else is told of its frames. Raises RivalError."""
+    lines = [sweep.line(run, at, frames, rival) for at in range(len(RATIOS))]
+    title = f"{frames} simulated frames of 1024 x 1024 a line, {PER_MEGAPIXEL:g} spots each, matched within 2 px"
+    report.tell(Figures("found", title, [sweep.f1_line(line) for line in lines]), sweep.f1_rows(lines))
+    close = sweep.line(run, OVERLAPPING_AT, frames, rival, OVERLAPPING)
+    title = f"The same where {100 * OVERLAPPING:g} % of the spots have a second one 2.5 to 6 px beside"
+    report.tell(Figures("overlapping", title, [sweep.f1_line(close)]))
+    title = "Distance to the truth in px at 50/75/95 % of the same spots, those that the model found"
+    report.tell(Figures("places", title, places.place_lines(lines), _PLACES))
+    found = places.reliability_of(lines)
+    report.tell(
+        Figures("reliability", "Stated probability and share that are spots", places.reliability_lines(found)),
+        [places.calibration_row(lines)],
     )
-    rng = np.random.default_rng(seed)
-    for _ in range(FRAMES):
-        yield random_spots(SHAPE, kind, rng)
+    title = "The same by signal to noise: the mean of what is stated, the share that are spots"
+    report.tell(Figures("stated", title, places.by_ratio_lines(lines)))
+    took = speed.rounds(run, lines[SPEED_AT].frames[:SPEED_FRAMES], None if rival is None else (rival[0], rival[1].one))
+    report.tell(Figures("time", f"{TIME}, 1024 x 1024", speed.speed_lines(took), {"ms": "ms"}), speed.speed_rows(took))
+    return lines, found
 
 
-def _seen(frame: SpotFrame) -> tuple[Float, Float]:
-    """Spots whose surroundings are on good pixels, and those that are partly hidden; [n, 2] each."""
-    where = np.stack([frame.spots.row, frame.spots.col], axis=1)
-    bad = np.pad((frame.image >= 65534).astype(float), 3, constant_values=1.0)
-    cover = np.array([bad[int(r) : int(r) + 7, int(c) : int(c) + 7].mean() for r, c in np.rint(where)])
-    return where[cover < 0.2], where[cover >= 0.2]
+def quiet(
+    run: Run, frames: int, data: Path | None, rival: tuple[Path, Settings] | None, report: Report
+) -> list[silent.Silent]:
+    """Frames without a spot. Raises RivalError."""
+    kinds = silent.ring_frames(run, RINGS_A_LINE * frames, rival)
+    if data is not None:
+        kinds.append(silent.ceria(run, data, rival))
+    title = "Rings without a Bragg spot: false peaks a frame"
+    report.tell(Figures("rings", title, silent.silent_lines(kinds)), [silent.silent_row(kinds)])
+    return kinds
 
 
-def _percentiles(errors: Float) -> Percentiles:
-    return Percentiles(*(float(value) for value in np.percentile(errors, [50, 75, 95]))) if len(errors) else _NOTHING
+def hits(run: Run, frames: int, rival: tuple[Path, Settings] | None, report: Report) -> None:
+    """Serial crystallography. Raises RivalError."""
+    told = serial.told(run, HITS_A_LINE * frames, rival)
+    title = "Simulated serial crystallography: hit or blank"
+    report.tell(Figures("serial", title, serial.serial_lines(told)), serial.serial_rows(told))
+
+
+def measured(run: Run, frames: int, data: Path | None, report: Report) -> None:
+    """Ruby, where there is a folder with it."""
+    if data is None:
+        report.judged.extend(ruby.not_run())
+        return
+    seen = ruby.ruby(run, data, RUBY_A_LINE * frames)
+    title = "Ruby, 3888 x 3072, Poisson background under the cut; HEXRD's list"
+    report.tell(Figures("ruby", title, ruby.ruby_lines(seen), {"px 50/75/95 %": "px"}), ruby.ruby_rows(seen))

@@ -12,6 +12,7 @@ from torch import nn
 
 from edge.inference.telemetry import disable_telemetry
 from edge.models.spec import ANY, ModelSpec
+from edge.training.course import TrainingError
 
 OPSET = 17
 TOLERANCE = 2e-3
@@ -22,7 +23,7 @@ def export(served: nn.Module, spec: ModelSpec, path: Path, probes: NDArray[np.ui
     """Writes the two-byte variant of `spec` to `path`.
 
     `served` maps bytes uint8 [batch, height, width, 2] to the outputs of `spec`, in that order. Returns the largest
-    difference to torch on `probes` [n, height, width, 2]. Raises RuntimeError when that exceeds `TOLERANCE`.
+    difference to torch on `probes` [n, height, width, 2]. Raises TrainingError when that exceeds `TOLERANCE`.
     """
     disable_telemetry()
     import onnxruntime
@@ -33,6 +34,7 @@ def export(served: nn.Module, spec: ModelSpec, path: Path, probes: NDArray[np.ui
     with warnings.catch_warnings():
         # The exporter by tracing gives the smaller and plainer graph; it warns that it is the older one.
         warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.filterwarnings("ignore", "Constant folding", UserWarning)  # `_fold` does what it leaves
         torch.onnx.export(
             served,
             (torch.from_numpy(probes[:2]),),
@@ -52,7 +54,7 @@ def export(served: nn.Module, spec: ModelSpec, path: Path, probes: NDArray[np.ui
     pairs = [(np.asarray(one, np.float64), np.asarray(other)) for one, other in zip(given, wanted, strict=True)]
     difference = max(float(np.abs(one - other).max()) for one, other in pairs)
     if not all(np.allclose(one, other, rtol=TOLERANCE, atol=TOLERANCE) for one, other in pairs):
-        raise RuntimeError(f"{path} differs from the trained network by {difference:.2g}")
+        raise TrainingError(f"{path} differs from the trained network by {difference:.2g}")
     return difference
 
 

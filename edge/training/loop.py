@@ -1,11 +1,12 @@
 # pyright: reportMissingImports=false
-"""As many steps of training as a given time allows, for any network and loss."""
+"""The steps of a training, for any network and loss: seeded, and resumed where a checkpoint was left."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edge.models.spec import SENTINELS
+from edge.training.course import CheckpointError, Course, Step, TrainingError
 from edge.training.network import averaged
 from edge.training.pixels import Pixels, cleaned
 
@@ -23,54 +25,98 @@ CHUNK = 64
 
 @dataclass(frozen=True)
 class Schedule:
-    """`seconds` is wall-clock time: on a slower machine the same command trains less, and never longer."""
+    """`steps` of training, or as many of them as `seconds` of wall-clock time allow.
 
-    seconds: float
-    batch: int = 32
+    With steps alone a training repeats bit for bit on one machine. With seconds too the learning rate falls by
+    whichever is nearer to its end, so that a slower machine trains less, and never longer.
+    """
+
+    steps: int
     peak_rate: float = 2e-3
     weight_decay: float = 1e-3
+    seconds: float | None = None
 
-
-@dataclass(frozen=True)
-class Step:
-    """How far the training is."""
-
-    done: float  # 0..1, of the time allowed
-    steps: int
-    loss: float  # mean of the last steps
-    figure: float  # the same of what `loss` reported
+    def done(self, steps: int, elapsed_s: float) -> float:
+        """Share 0..1 of the way after `steps` and `elapsed_s`."""
+        share = steps / self.steps
+        return min(1.0, share if self.seconds is None else max(share, elapsed_s / self.seconds))
 
 
 def optimise(
     net: Net,
-    loss: Callable[[Net], tuple[Tensor, float]],
+    loss: Callable[[Net, np.random.Generator], tuple[Tensor, float]],
     schedule: Schedule,
-    report: Callable[[Step], None] = lambda step: None,
+    rng: np.random.Generator,
+    course: Course | None = None,
 ) -> Net:
     """Trains `net` in place; returns its running mean, in eval mode.
 
-    `loss` draws a batch and returns what to minimise and a number to report.
+    `loss` draws a batch with the generator it is given, and returns what to minimise and a number to report. Goes on
+    from the checkpoint of `course` where there is one; raises CheckpointError where that is not of this training.
+    Raises TrainingError where the loss or its slope is no number; what was learned before that step is kept.
     """
+    course = course or Course()
     net = net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     mean = deepcopy(net).eval()
     optimizer = torch.optim.AdamW(net.parameters(), schedule.peak_rate, weight_decay=schedule.weight_decay)
+    steps, spent_s = _restored(course.resumed(rng), net, mean, optimizer)
     recent: list[tuple[float, float]] = []
-    begin, steps = time.monotonic(), 0
-    while (done := (time.monotonic() - begin) / schedule.seconds) < 1:
+    begin = time.monotonic() - spent_s
+    while (done := schedule.done(steps, time.monotonic() - begin)) < 1:
         for group in optimizer.param_groups:
             group["lr"] = schedule.peak_rate * rate(done)
-        wrong, figure = loss(net)
+        wrong, figure = loss(net, rng)
         optimizer.zero_grad()
         wrong.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+        slope = float(nn.utils.clip_grad_norm_(net.parameters(), 5.0))
+        _check(float(wrong.detach()), slope, steps)
         optimizer.step()
         averaged(mean, net, min(0.998, steps / (steps + 10)))
         steps += 1
         recent.append((float(wrong.detach()), figure))
         if len(recent) == REPORT_EVERY:
-            report(Step(min(done, 1.0), steps, *(float(value) for value in np.mean(recent, axis=0))))
+            course.reached(Step(done, steps, *(float(value) for value in np.mean(recent, axis=0))))
             recent.clear()
+            # Only here: a curve that went on from a checkpoint has no point twice, and none is missing.
+            if course.due:
+                course.keep(_state(net, mean, optimizer, steps, time.monotonic() - begin), rng)
+    course.keep(_state(net, mean, optimizer, steps, time.monotonic() - begin), rng)
     return mean.eval()
+
+
+def _state(net: nn.Module, mean: nn.Module, optimizer: torch.optim.Optimizer, steps: int, spent_s: float) -> Any:
+    return {
+        "net": net.state_dict(),
+        "mean": mean.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "steps": steps,
+        "spent_s": spent_s,
+    }
+
+
+def _restored(
+    state: dict[str, Any] | None, net: nn.Module, mean: nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[int, float]:
+    """Steps done and seconds spent so far. Raises CheckpointError where the state is of another network."""
+    if state is None:
+        return 0, 0.0
+    try:
+        net.load_state_dict(state["net"])
+        mean.load_state_dict(state["mean"])
+        optimizer.load_state_dict(state["optimizer"])
+        return state["steps"], state["spent_s"]
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        why = " ".join(str(error).split())  # torch says it on many lines
+        raise CheckpointError(f"the checkpoint is of another network ({why}): begin anew with --fresh") from error
+
+
+def _check(loss: float, slope: float, steps: int) -> None:
+    """Before a step: after it no weight would be a number, and every checkpoint would keep that."""
+    if not (math.isfinite(loss) and math.isfinite(slope)):
+        raise TrainingError(
+            f"after {steps} steps the loss is {loss:.3g} and its slope {slope:.3g}: "
+            "look for odd frames in the data, or begin anew with --fresh and another --seed"
+        )
 
 
 def rate(done: float) -> float:

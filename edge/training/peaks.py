@@ -1,82 +1,77 @@
 # pyright: reportMissingImports=false
 """`edge train peaks`: learns to find Bragg spots, from simulated frames alone."""
 
-import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
 import numpy as np
 import torch
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from edge.inference.canary import as_bytes, write_canary
-from edge.models.peaks import SPEC, THRESHOLD
-from edge.physics.spots import Kind, random_spots
-from edge.training.export import export
-from edge.training.loop import Schedule, Step, optimise, pixels_of, run_body, turned
-from edge.training.network import parameters
-from edge.training.peak_frames import SPOT, UNSURE, PeakSet, peak_set
-from edge.training.peak_network import PeakList, PeakNet, features
-from edge.training.pixels import Served
+from edge.models.peaks import MOST_PEAKS, SPEC, THRESHOLD
+from edge.models.spec import SENTINELS
+from edge.training.loop import Schedule, turned
+from edge.training.peak_calibration import calibrated
+from edge.training.peak_frames import SCENE_PX, SPOT, UNSURE, PeakSet, peak_set
+from edge.training.peak_network import (
+    CELL_PX,
+    MIDDLE_PX,
+    NOWHERE,
+    Candidates,
+    PeakNet,
+    candidates,
+    framed,
+    known,
+    patches,
+)
+from edge.training.run import Recipe, Written, training_options, training_run
 
+BATCH = 4
+PEAK_RATE, WEIGHT_DECAY = 3e-3, 1e-2
 OFFSET_SHARE = 0.5
 """Of the offsets' error in the loss."""
 
+LOOKED_AT = 256
+"""Candidates of one crop that the judge learns from."""
 
-@dataclass(frozen=True)
-class Recipe:
-    """What one training does; written beside the weights."""
+USUAL_SPOTS = 150.0
+"""In a batch. The losses are sums over it: were they means, spots of sparse frames would count for more."""
 
-    minutes: float  # of the fit alone
-    seed: int
-    simulated: int  # crops
-    batch: int = 16
-    peak_rate: float = 4e-3
-    threads: int = 1
+ON_SPOT_PX, NEAR_SPOT_PX = 2.5, 3.5
+"""Up to the first a candidate is at the spot, beyond the second it is not."""
 
-
-def train(recipe: Recipe, out: Path, progress: Progress) -> list[Step]:
-    """Writes a version folder of the model repository to `out`: graph, canary and card; returns the course."""
-    torch.set_num_threads(recipe.threads)
-    torch.manual_seed(recipe.seed)
-    rng = np.random.default_rng(recipe.seed)
-    drawing = progress.add_task("simulated crops", total=recipe.simulated)
-    data = peak_set(recipe.simulated, Kind(), rng, lambda done: progress.update(drawing, completed=done))
-    seen = torch.cat([features(pixels).half() for pixels in pixels_of(data.images)])
-    steps: list[Step] = []
-    task = progress.add_task("training", total=1.0)
-
-    def hear(step: Step) -> None:
-        steps.append(step)
-        progress.update(task, completed=step.done, description=f"training, offsets {step.figure:.3f} px off")
-
-    schedule = Schedule(60 * recipe.minutes, recipe.batch, recipe.peak_rate)
-    net = optimise(PeakNet(), lambda net: loss(net, *draw(data, seen, recipe.batch, rng)), schedule, hear)
-    progress.update(task, completed=1.0)
-    save(net, recipe, steps, out)
-    return steps
+SENTINEL = torch.tensor(SENTINELS[2])
 
 
-def save(net: PeakNet, recipe: Recipe, steps: list[Step], out: Path) -> None:
-    """Writes graph, canary and card to the folder `out`."""
-    rng = np.random.default_rng(recipe.seed)
-    frames = np.stack([random_spots((101, 118), Kind(), rng).image for _ in range(4)])
-    difference = export(Served(PeakList(net)), SPEC, out / "model.onnx", as_bytes(frames))
-    write_canary(out, SPEC, canary_frames())
-    facts = {
-        **asdict(recipe),
-        "threshold": THRESHOLD,
-        "parameters": parameters(net),
-        "onnx_minus_torch": difference,
-        "last": asdict(steps[-1]) if steps else None,
-    }
-    (out / "card.json").write_text(json.dumps({"training": facts}, indent=2) + "\n")
+def train(recipe: Recipe, out: Path, count: int, fresh: bool = False) -> None:
+    """Writes a version folder to `out`, from `count` simulated scenes.
+
+    Raises click.ClickException for a checkpoint of another training.
+    """
+    with training_run(SPEC, recipe, out, fresh) as run:
+        data = peak_set(count, run.data_rng, run.doing("simulated scenes", count))
+        schedule = Schedule(recipe.steps, PEAK_RATE, WEIGHT_DECAY, recipe.budget_s)
+        net = run.fit(PeakNet(), lambda net, rng: loss(net, *draw(data, rng)), schedule, figure="offset, px")
+        apart = peak_set(max(count // 10, 8), np.random.default_rng([recipe.seed, 2]))
+        served, told = calibrated(net, apart)
+        probes = peak_set(4, np.random.default_rng([recipe.seed, 3])).images[:, :101, :118]
+        run.finished(
+            served,
+            net,
+            probes,
+            canary_frames(),
+            Written(
+                [f"{count} simulated scenes of {SCENE_PX} x {SCENE_PX}: Bragg spots, powder rings, both, and neither"],
+                f"simulation alone; calibrated on {len(apart.images)} scenes of other seeds",
+                recipe={"batch": BATCH, "scenes": count},
+                extra={"threshold": THRESHOLD, "listed_at_most": MOST_PEAKS} | told,
+            ),
+        )
 
 
-def canary_frames() -> np.ndarray:
+def canary_frames() -> NDArray[np.uint8]:
     """Two frames uint8 [2, 64, 80] with plain strong spots: another processor must not lose one by rounding.
 
     The second has no noise: in wider pixels its counts are multiplied, and nothing would stand out of noise times 1e5.
@@ -88,43 +83,84 @@ def canary_frames() -> np.ndarray:
     return np.stack([counted, np.rint(image)]).clip(0, 253).astype(np.uint8)
 
 
-def draw(data: PeakSet, seen: Tensor, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """A batch: what the network sees, labels [size, 1, 96, 96] and offsets [size, 2, 96, 96], flipped and turned at
-    random, all alike. `seen` [n, 2, 96, 96] are the features of `data`."""
-    chosen = rng.integers(0, len(data.images), size)
-    batch = (
-        seen[torch.from_numpy(chosen)].float(),
-        torch.from_numpy(data.labels[chosen])[:, None],
-        torch.from_numpy(data.offsets[chosen]).float(),
-    )
+def draw(data: PeakSet, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """A batch: counts [BATCH, SCENE_PX, SCENE_PX], places [BATCH, most, 2] and states [BATCH, most], flipped and turned
+    at random, all alike."""
+    chosen = rng.integers(0, len(data.images), BATCH)
     down, right, transposed = (bool(one) for one in rng.random(3) < 0.5)
-    features, labels, offsets = turned(batch, (down, right), transposed)
+    images = torch.from_numpy(data.images[chosen].astype(np.float32))[:, None]
+    places = torch.from_numpy(data.places[chosen])
+    for axis, flip in enumerate((down, right)):
+        if flip:
+            places[..., axis] = SCENE_PX - 1 - places[..., axis]
     if transposed:
-        down, right, offsets = right, down, offsets.flip(1)
-    return features, labels, offsets * torch.tensor([-1.0 if flip else 1.0 for flip in (down, right)])[:, None, None]
+        places = places.flip(2)
+    (images,) = turned([images], (down, right), transposed)
+    return images[:, 0].contiguous(), places, torch.from_numpy(data.states[chosen])
 
 
-def loss(net: PeakNet, features: Tensor, labels: Tensor, offsets: Tensor) -> tuple[Tensor, float]:
-    """Cross entropy a spot, so that probabilities are true ones, and the offsets' error in pixels."""
-    said = run_body(net.body, features)
-    sure, spot = (labels != UNSURE).float(), (labels == SPOT).float()
-    wrong = functional.binary_cross_entropy_with_logits(said[:, :1], spot, weight=sure, reduction="sum")
-    spots = spot.sum().clamp(min=1)
-    off = functional.smooth_l1_loss(said[:, 1:] * spot, offsets * spot, beta=0.1, reduction="sum") / spots
-    away = float((((said[:, 1:] - offsets) ** 2).sum(1, keepdim=True).sqrt() * spot).sum().detach() / spots)
-    return wrong / spots + OFFSET_SHARE * off, away
+def loss(net: PeakNet, images: Tensor, places: Tensor, states: Tensor) -> tuple[Tensor, float]:
+    """Cross entropies a spot of both networks, so that probabilities are true ones, and their offsets' errors; and the
+    distance in pixels by which the judge is off."""
+    frame = framed(images, SENTINEL)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        answers = net.finder(frame.standing.contiguous(memory_format=torch.channels_last), frame.steps)
+    said, features, whole = (one.float() for one in answers)
+    found = jittered(candidates(said.detach(), frame, LOOKED_AT))
+    around = patches(frame, found, SENTINEL)
+    judged = net.judge(known(frame, found, around, features, whole))
+    second, away = judge_loss(judged, found, places, states)
+    return finder_loss(said, places, states) + second, away
+
+
+def jittered(found: Candidates) -> Candidates:
+    """Each place moved by up to a pixel: the judge must not know its scenes by heart."""
+    row, column = (
+        (place + torch.randint(-1, 2, place.shape)).clamp(0, SCENE_PX - 1) for place in (found.row, found.column)
+    )
+    return found._replace(row=row, column=column)
+
+
+def finder_loss(said: Tensor, places: Tensor, states: Tensor) -> Tensor:
+    """Of what the finder `said` [batch, 3, rows, columns]: a spot's cell is the one with its centre."""
+    rows, columns = said.shape[2:]
+    cell = torch.floor((places - MIDDLE_PX) / CELL_PX + 0.5).long()
+    index = cell[..., 0].clamp(0, rows - 1) * columns + cell[..., 1].clamp(0, columns - 1)
+    batch = torch.arange(len(said))[:, None].expand_as(index)
+    wanted, weight = (torch.full((len(said), rows * columns), value) for value in (0.0, 1.0))
+    unsure, sure = states == UNSURE, states == SPOT
+    weight[batch[unsure], index[unsure]] = 0.0
+    weight[batch[sure], index[sure]] = 1.0
+    wanted[batch[sure], index[sure]] = 1.0
+    logit, offsets = said[:, 0].flatten(1), said[:, 1:].flatten(2).transpose(1, 2)
+    wrong = functional.binary_cross_entropy_with_logits(logit, wanted, weight=weight, reduction="sum")
+    middle = CELL_PX * cell + MIDDLE_PX
+    off = functional.smooth_l1_loss(
+        offsets[batch[sure], index[sure]], (places - middle)[sure], beta=0.2, reduction="sum"
+    )
+    return (wrong + OFFSET_SHARE * off) / USUAL_SPOTS
+
+
+def judge_loss(judged: Tensor, found: Candidates, places: Tensor, states: Tensor) -> tuple[Tensor, float]:
+    """Of what the judge says [batch, candidates, 3]; and the mean distance by which it is off, px."""
+    middle = torch.stack([found.row, found.column], dim=2).float()
+    apart = (middle[:, :, None] - places[:, None]).square().sum(dim=3).sqrt()
+    nearest, which = (apart + 1e3 * (states == 0)[:, None]).min(dim=2)
+    state = torch.gather(states, 1, which)
+    spot = ((nearest < ON_SPOT_PX) & (state == SPOT)).float()
+    weight = ((nearest > NEAR_SPOT_PX).float() + spot) * (found.logit > NOWHERE / 2).float()
+    wrong = functional.binary_cross_entropy_with_logits(judged[..., 0], spot, weight=weight, reduction="sum")
+    offset = torch.gather(places, 1, which[:, :, None].expand(-1, -1, 2)) - middle
+    off = functional.smooth_l1_loss(judged[..., 1:], offset, beta=0.1, reduction="none").sum(dim=2)
+    away = (judged[..., 1:] - offset).square().sum(dim=2).sqrt()
+    some = spot.sum().clamp(min=1)
+    return (wrong + OFFSET_SHARE * (off * spot).sum()) / USUAL_SPOTS, float((away * spot).sum().detach() / some)
 
 
 @click.command("peaks")
-@click.option("--minutes", default=10.0, show_default=True, help="Time for the fit; the crops come on top.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder, made if needed.")
-@click.option("--simulated", default=6000, show_default=True, help="Simulated crops to learn from, 65 kB each.")
-@click.option("--threads", default=1, show_default=True, help="Threads of torch; one is best beside other work.")
-def train_peaks(minutes: float, seed: int, out: Path, simulated: int, threads: int) -> None:
+@click.option("--simulated", default=3000, show_default=True, help="Simulated scenes to learn from, 0.5 MB each.")
+@training_options(steps=7000)
+def train_peaks(recipe: Recipe, out: Path, fresh: bool, simulated: int) -> None:
     """Train the spot finder on simulated frames."""
-    out.mkdir(parents=True, exist_ok=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns) as progress:
-        train(Recipe(minutes, seed, simulated, threads=threads), out, progress)
+    train(recipe, out, simulated, fresh)
     click.echo((out / "card.json").read_text(), nl=False)

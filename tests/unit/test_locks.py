@@ -51,3 +51,8 @@ def test_every_package_has_hashes_and_none_names_a_host(path):
 def test_triton_has_numpy_1_and_the_base_install_numpy_2():
     assert all(version < Version("2") for version in pins("server")["numpy"])
     assert all(version >= Version("2") for version in pins("base")["numpy"])
+
+
+def test_the_version_of_torch_is_that_of_the_extra():
+    (torch,) = (Requirement(text) for text in PROJECT["optional-dependencies"]["train"] if text.startswith("torch"))
+    assert str(torch) in (ROOT / "deploy" / "locks" / "train.in").read_text().splitlines()

@@ -14,7 +14,7 @@ from edge.commands.orient import orient
 from edge.commands.orient_scan import Measured, measured, sample
 from edge.commands.orient_starts import STARTS, outcome_of
 from edge.commands.orient_telling import beam_after, toml_lines
-from edge.conditioning.orientation import ORIENTATIONS, oriented
+from edge.conditioning.orientation import ORIENTATIONS, Orientation, oriented
 from edge.config.tables import Source
 from edge.physics.orientation import TURNS, Turn, after, turn_of
 from edge.physics.orientation_ranking import rank
@@ -134,6 +134,47 @@ def test_numbers_without_units_are_not_guessed(tmp_path: Path) -> None:
     assert field_of_view_m(path) is None
 
 
+def cxi(path: Path, **numbers: float) -> Path:
+    """A CXI file of these numbers by their place under `entry_1/instrument_1`, dots for slashes, in SI units."""
+    with h5py.File(path, "w") as file:
+        file["cxi_version"] = 160
+        for name, value in numbers.items():
+            file["entry_1/instrument_1/" + name.replace("__", "/")] = value
+    return path
+
+
+OPTICS = {"source_1__energy": 1.3e-15, "detector_1__distance": 2.0, "detector_1__x_pixel_size": 75e-6}
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"attenuator_1__distance": 5.0},  # comes before the detector's
+        {"detector_1__a__distance": 7.0},
+        {"ring__energy": 1e-9},  # 6 GeV: electrons
+        {"undulator__energy": 1.4e-15},
+    ],
+)
+def test_the_distance_is_that_of_the_detector_and_the_energy_that_of_the_photons(
+    tmp_path: Path, beside: dict[str, float]
+) -> None:
+    wanted = field_of_view_m(cxi(tmp_path / "a.cxi", **OPTICS))
+    assert wanted == pytest.approx(1.98644586e-25 / 1.3e-15 * 2.0 / 75e-6)
+    assert field_of_view_m(cxi(tmp_path / "b.cxi", **OPTICS, **beside)) == wanted
+
+
+def test_a_distance_beside_the_detector_is_taken_where_that_holds_none(tmp_path: Path) -> None:
+    optics = {name: value for name, value in OPTICS.items() if name != "detector_1__distance"}
+    assert field_of_view_m(cxi(tmp_path / "a.cxi", **optics)) is None
+    found = field_of_view_m(cxi(tmp_path / "b.cxi", **optics, detector_distance=3.0, slits__distance=9.0))
+    assert found == pytest.approx(1.98644586e-25 / 1.3e-15 * 3.0 / 75e-6)
+
+
+def test_two_detectors_at_different_distances_say_nothing(tmp_path: Path) -> None:
+    other = {"detector_2__distance": 4.0, "detector_2__x_pixel_size": 75e-6}
+    assert field_of_view_m(cxi(tmp_path / "a.cxi", **OPTICS, **other)) is None
+
+
 @pytest.mark.parametrize("turn", TURNS[::5], ids=lambda turn: f"{turn.image}, {turn.scan}")
 def test_the_lines_are_a_configuration(turn: Turn) -> None:
     import tomllib
@@ -147,11 +188,11 @@ def test_the_lines_are_a_configuration(turn: Turn) -> None:
 
 
 @pytest.mark.parametrize("image", ORIENTATIONS)
-def test_the_beam_is_where_the_turned_image_has_it(image: str) -> None:
+def test_the_beam_is_where_the_turned_image_has_it(image: Orientation) -> None:
     frame = np.zeros((6, 9))
     frame[1, 6] = 1
     place = tuple(int(value) for value in np.argwhere(oriented(frame, image))[0])
-    assert beam_after(Turn(image), (1, 6), frame.shape) == place
+    assert beam_after(Turn(image), (1, 6), (6, 9)) == place
 
 
 @pytest.fixture(scope="module")

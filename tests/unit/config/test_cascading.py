@@ -69,8 +69,8 @@ def test_routes_after_routes(routes):
             "when = \"count => 15\": at character 7, '=> 15': expected one of",
         ),
         (
-            [PEAKS, DENOISE | {"when": "peaks > 1 and row > 1 and row[128] > 0"}],
-            "model peaks does not answer peaks, row, row[128]; a condition may name count, row[0] to row[127]",
+            [PEAKS, DENOISE | {"when": "peaks > 1 and row > 1 and row[384] > 0"}],
+            "model peaks does not answer peaks, row, row[384]; a condition may name count, row[0] to row[383]",
         ),
         (
             [PEAKS, DENOISE, {"name": "third", "model": "peaks", "after": "hits", "when": "expected > 1"}],
@@ -105,9 +105,10 @@ def test_the_line_is_told(tmp_path: Path):
 def test_the_numbers_that_models_answer():
     assert scalars(MODELS["peaks"]) == {
         "count": None,
-        **dict.fromkeys(("row", "column", "intensity", "intensity_sigma", "probability"), 128),
+        **dict.fromkeys(("row", "column", "intensity", "intensity_sigma", "probability"), 384),
     }
     assert scalars(MODELS["identity"]) == {"checksum": 2}
-    assert scalars(MODELS["ptycho"]) == scalars(MODELS["denoise"]) == {}
+    assert scalars(MODELS["ptycho"]) == {"deviance": None}
+    assert scalars(MODELS["denoise"]) == {}
     outputs = (TensorSpec("a", "float32", (), "1"), TensorSpec("b", "float32", (ANY,), "1"))
     assert scalars(ModelSpec("m", (ANY, ANY), outputs, 1)) == {"a": None}

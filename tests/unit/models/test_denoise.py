@@ -6,18 +6,11 @@ from edge.inference.repository import version_folder
 from edge.models.denoise import SPEC
 from edge.models.registry import MODELS
 from edge.models.spec import ANY, BYTE_WEIGHTS, SENTINEL_FROM
-from edge.physics.peak_judging import centre_of_mass
+from edge.physics.count_judging import pulls
+from edge.physics.spots import Kind, random_spots, without
 from edge.scanfiles import open_scan
-from edge.training.evaluate_denoise import (
-    bragg_cases,
-    hidden,
-    judged,
-    methods,
-    poisson_deviance,
-    smoothed,
-    thinned_cases,
-    unseen_frames,
-)
+from edge.training.evaluate_denoise_cases import bragg_cases, hidden, judged, methods, smoothed, thinned_cases
+from edge.training.evaluate_denoise_measured import unseen_frames
 from edge.training.figures import graph_run
 from tests.data import measured_data
 from tests.unit.models.graphs import as_bytes, session, shipped
@@ -26,8 +19,15 @@ RUN = graph_run(version_folder("denoise") / "model.onnx")
 
 
 def denoised(image: np.ndarray) -> np.ndarray:
-    (answer,) = session("denoise", image.dtype.itemsize).run(None, {"frame": as_bytes(image[None])})
-    return np.asarray(answer)[0]
+    return both(image)[0]
+
+
+def both(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Expected counts and the variance of that estimate."""
+    names = [output.name for output in SPEC.outputs]
+    answer = session("denoise", image.dtype.itemsize).run(names, {"frame": as_bytes(image[None])})
+    expected, variance = (np.asarray(array)[0] for array in answer)
+    return expected, variance
 
 
 def smooth(shape: tuple[int, int], level: float = 8.0) -> np.ndarray:
@@ -38,17 +38,42 @@ def smooth(shape: tuple[int, int], level: float = 8.0) -> np.ndarray:
 def test_the_graph_is_what_the_specification_says() -> None:
     graph = onnx.load_from_string(shipped("denoise")).graph
     assert {BYTE_WEIGHTS, SENTINEL_FROM} <= {initializer.name for initializer in graph.initializer}
-    assert [value.name for value in graph.output] == ["expected"]
-    assert SPEC.outputs[0].shape == (ANY, ANY)
+    assert [value.name for value in graph.output] == ["expected", "variance"]
+    assert all(output.shape == (ANY, ANY) for output in SPEC.outputs)
     assert MODELS["denoise"] is SPEC
     assert not {"Loop", "If", "NonZero", "Mod"} & {node.op_type for node in graph.node}
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (3, 2), (64, 64), (63, 64), (64, 65), (101, 97)])
 def test_any_size_comes_back_as_it_went_in(shape: tuple[int, int]) -> None:
-    out = denoised(np.random.default_rng(0).poisson(3.0, shape).astype(np.uint16))
-    assert out.shape == shape and out.dtype == np.float32
-    assert np.isfinite(out).all() and (out > 0).all()
+    for out in both(np.random.default_rng(0).poisson(3.0, shape).astype(np.uint16)):
+        assert out.shape == shape and out.dtype == np.float32
+        assert np.isfinite(out).all() and (out > 0).all()
+
+
+def test_a_frame_without_a_photon_has_numbers():
+    expected, variance = both(np.zeros((40, 50), np.uint16))
+    assert (expected > 0).all() and expected.mean() < 0.01 and np.isfinite(variance).all()
+
+
+def test_the_variance_is_that_of_the_error() -> None:
+    """Over frames of all kinds of spots; three fluxes, whose variances differ by orders of magnitude."""
+    rng = np.random.default_rng(5)
+    kind = without(Kind(background=(0.1, 10.0), rings=0.0))
+    for flux in (0.2, 1.0, 5.0):
+        square = []
+        for _ in range(8):
+            truth = flux * random_spots((96, 96), kind, rng).expected
+            expected, variance = both(rng.poisson(truth).astype(np.uint16))
+            square.append(np.mean(pulls(expected, variance, truth, np.zeros_like(truth)) ** 2))
+        assert 0.5 < np.sqrt(np.mean(square)) < 1.5
+
+
+def test_where_nothing_is_known_the_variance_is_larger() -> None:
+    image = np.random.default_rng(0).poisson(smooth((100, 120), 40.0)).astype(np.uint16)
+    before = both(image)[1][52, 60]
+    image[45:60] = 65535
+    assert both(image)[1][52, 60] > 2 * before
 
 
 @pytest.mark.parametrize("shape", [(100, 120), (101, 121)])
@@ -67,8 +92,10 @@ def test_what_is_moved_stays_as_it_was(shift: tuple[int, int]) -> None:
     row, col = np.arange(101)[:, None], np.arange(121)[None, :]
     expected = 1 + 500 * np.exp(-((row - 50.3) ** 2 + (col - 60.6) ** 2) / (2 * 2.5**2))
     image = np.random.default_rng(0).poisson(expected).astype(np.uint16)[shift[0] :, shift[1] :]
-    found = centre_of_mass(denoised(np.ascontiguousarray(image)), np.array([[50 - shift[0], 61 - shift[1]]]), reach=9)
-    assert found[0] + shift == pytest.approx([50.3, 60.6], abs=0.1)
+    around = slice(41 - shift[0], 60 - shift[0]), slice(52 - shift[1], 71 - shift[1])
+    above = denoised(np.ascontiguousarray(image))[around] - 1.0
+    found = [np.average(np.arange(19), weights=above.sum(axis=1 - axis)) for axis in (0, 1)]
+    assert found == pytest.approx([50.3 - 41, 60.6 - 52], abs=0.1)
 
 
 def test_flagged_pixels_get_a_plausible_value() -> None:
@@ -118,8 +145,6 @@ def test_a_tenth_of_measured_photons_predicts_the_rest() -> None:
 
 
 def test_the_judges_arithmetic() -> None:
-    assert poisson_deviance(np.array([2.0]), np.array([2.0]))[0] == 0
-    assert poisson_deviance(np.array([2.0]), np.array([0.0]))[0] == pytest.approx(4.0)
     image = np.full((20, 20), 7, np.uint16)
     image[5, 5] = 65535
     np.testing.assert_allclose(smoothed(image, 1.0), 7)

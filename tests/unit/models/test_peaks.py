@@ -11,7 +11,7 @@ from edge.models.spec import BYTE_WEIGHTS, SENTINEL_FROM
 from edge.physics.bragg import bragg_sample, camera
 from edge.physics.peak_judging import Tally, on_rings, pairs, tally
 from edge.physics.spots import Kind, random_spots
-from edge.training.evaluate_peaks import places
+from edge.training.evaluate_peaks_finders import model_found
 from edge.training.figures import graph_run
 from edge.training.measured_frames import CERIA_CENTRE, ceria_frame, ruby_frames
 from tests.data import FOLDER, measured_data
@@ -38,6 +38,10 @@ def served(images: np.ndarray) -> dict[str, np.ndarray]:
     names = [output.name for output in SPEC.outputs]
     answer = session("peaks", images.dtype.itemsize).run(names, {"frame": as_bytes(images)})
     return {name: np.asarray(array) for name, array in zip(names, answer, strict=True)}
+
+
+def places(outputs: dict[str, np.ndarray]) -> np.ndarray:
+    return model_found(outputs).places
 
 
 def nearest(outputs: Mapping[str, np.ndarray], row: float, col: float) -> int:
@@ -90,10 +94,11 @@ def test_the_list_is_sorted_and_zero_beyond_the_count() -> None:
 
 
 def test_more_spots_than_the_list_holds() -> None:
-    grid = tuple((row, col, 800.0) for row in range(10, 250, 16) for col in range(10, 250, 16))
-    outputs = RUN(counted(drawn((256, 256), grid)))
+    """Some of the places that are looked at are the same spot seen twice, so a full list may be a little shorter."""
+    grid = tuple((row, col, 800.0) for row in range(10, 500, 16) for col in range(10, 500, 16))
+    outputs = RUN(counted(drawn((510, 510), grid)))
     assert len(grid) > MOST_PEAKS
-    assert outputs["count"].tolist() == [MOST_PEAKS]
+    assert 0.8 * MOST_PEAKS < outputs["count"][0] <= MOST_PEAKS
 
 
 def test_flags_gaps_and_hot_pixels_are_no_spots() -> None:
@@ -218,7 +223,8 @@ def test_random_spots_of_other_kinds_are_found() -> None:
 def test_measured_spots_of_ruby_are_found() -> None:
     measured_data("ruby_hedm/ruby_ff1.npz")
     total = Tally()
-    for image, truth, doubtful in ruby_frames(FOLDER, 40):
+    for frame in ruby_frames(FOLDER, 40):
+        image, truth, doubtful = frame.image, frame.places[frame.length >= 4], frame.places[frame.length < 4]
         for row, col in np.rint(truth).astype(int):
             first = np.array([max(row - 150, 0), max(col - 130, 0)])
             part = image[first[0] : row + 150, first[1] : col + 130]

@@ -13,6 +13,7 @@ from edge.physics.orientation_overlap import (
     find_beam,
     fit,
     fitting_probe,
+    mean_frame,
     probe_diameter,
     residual,
     without_flags,
@@ -119,8 +120,23 @@ def test_too_few_frames_are_refused() -> None:
 
 def test_flags_are_no_counts() -> None:
     frame = np.array([[3, 65533, 65534, 65535]], dtype=np.uint16)
-    np.testing.assert_array_equal(without_flags(frame), [[3, 65533, 0, 0]])
-    np.testing.assert_array_equal(without_flags(np.array([[7, 2**32 - 1]], dtype=np.uint32)), [[7, 0]])
+    np.testing.assert_array_equal(without_flags(frame), [[3, 65533, np.nan, np.nan]])
+    np.testing.assert_array_equal(without_flags(np.array([[7, 2**32 - 1]], dtype=np.uint32), 0), [[7, 0]])
+    np.testing.assert_array_equal(mean_frame(np.array([[[1, np.nan, np.nan]], [[3, 5, np.nan]]])), [[2, 5, 0]])
+
+
+def test_pixels_behind_a_beamstop_are_left_out_and_not_taken_for_dark() -> None:
+    """Hidden in all frames: the right turn stays far ahead, further than with zeros in their place."""
+    middle = slice(HOOD.frames.shape[-1] // 2 - 2, HOOD.frames.shape[-1] // 2 + 3)
+
+    def margin(instead: float) -> float:
+        frames = HOOD.frames.copy()
+        frames[:, middle, middle] = instead
+        hood = replace(HOOD, frames=frames)
+        right, wrong = (residual([fit(hood, turn, GUESS, FREE)]) for turn in (Turn(), Turn(image="rotate-90")))
+        return wrong / right
+
+    assert margin(np.nan) > max(1.2, 1.1 * margin(0))
 
 
 def test_the_beam_is_found_off_the_middle_and_despite_a_hot_pixel() -> None:

@@ -73,7 +73,8 @@ def test_auto_summation_may_send_more_bits() -> None:
 def test_a_region_is_proposed_for_a_model_of_one_size() -> None:
     assert "# region = [468, 451, 128, 128]" in starter(EIGER)
     assert "# region = [0, 902, 128, 128]" in starter(replace(EIGER, beam_centre=(10.0, 1020.0)))
-    assert "region" not in starter(replace(EIGER, shape=(100, 1000)))
+    assert "# region = [500, 483, 64, 64]" in starter(EIGER)
+    assert "region" not in starter(replace(EIGER, shape=(60, 1000)))
     assert "it takes images of 128 x 128 pixels" in starter(replace(EIGER, shape=(100, 1000)))
 
 
@@ -88,7 +89,7 @@ def uncommented(text: str, table: str) -> str:
 
 def test_what_is_commented_out_is_right_too() -> None:
     config = parse(tomllib.loads(uncommented(starter(EIGER), "route")))
-    assert {route.model for route in config.route} == {"peaks", "ptycho", "denoise", "identity"}
+    assert {route.model for route in config.route} == {"peaks", "ptycho", "ptycho64", "denoise", "identity"}
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ def measure_until_connected(client: httpx.Client) -> None:
 @pytest.mark.usefixtures("triton")
 def test_watch_says_in_lines_what_came_and_ends_in_order(tmp_path: Path) -> None:
     config = tmp_path / "edge.toml"
-    with simulated((64, 64)) as (addresses, client):
+    with simulated((72, 80)) as (addresses, client):
         assert init("--detector", addresses.http, "--stream", addresses.stream, "-o", str(config)).returncode == 0
         on_free_ports(config)
         with watching(config) as process:
@@ -191,7 +191,7 @@ def test_watch_says_why_it_cannot_start(tmp_path: Path) -> None:
 def test_init_asks_and_nothing_else(tmp_path: Path) -> None:
     """Neither a PUT nor a connection to the stream: a real consumer there would lose an image."""
     config = tmp_path / "edge.toml"
-    with simulated((64, 64), "simplon-v1") as (addresses, client):
+    with simulated((72, 80), "simplon-v1") as (addresses, client):
         before = everything(client)
         assert init("--detector", addresses.http, "-o", str(config)).returncode == 0
         assert everything(client) == before
@@ -207,7 +207,7 @@ def everything(client: httpx.Client) -> list[Any]:
 def test_init_does_not_write_over_a_file(tmp_path: Path) -> None:
     config = tmp_path / "edge.toml"
     config.write_text("mine")
-    with simulated((64, 64)) as (addresses, _):
+    with simulated((72, 80)) as (addresses, _):
         refused = init("--detector", addresses.http, "-o", str(config))
         assert refused.returncode == 1 and "--force" in refused.stderr and config.read_text() == "mine"
         assert init("--detector", addresses.http, "-o", str(config), "--force").returncode == 0
